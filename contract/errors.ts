@@ -1,0 +1,12 @@
+/**
+ * An error that the person who typed the command can mend: bad usage or configuration, or something missing on the
+ * machine. The message is one line that says what is wrong and what to do. The command ends with exit code 2.
+ */
+export class UserError extends Error {
+    public override readonly name = "UserError";
+}
+
+/** The message of anything thrown, without its stack. */
+export function messageOf(error: unknown): string {
+    return error instanceof Error ? error.message : String(error);
+}

@@ -1,0 +1,100 @@
+import type { Outcome } from "./outcome";
+
+/** What was built: a commit, and the git tree (or the content hash) of the directory that was built. */
+export interface SourceIdentity {
+    /** The full commit hash; absent for a tree that is not under git. */
+    readonly commit?: string;
+    /** The git tree id of the source directory, or `sha256:<hex>` of its content when it is not under git. */
+    readonly tree: string;
+}
+
+/** A regular file that the build left in its artifact directory. */
+export interface Artifact {
+    /** Path relative to the artifact directory, with `/`; the blob is `<BUILD_TAG>/bin/<name>`. */
+    readonly name: string;
+    /** Bytes. */
+    readonly size: number;
+    /** Lower-case hex. */
+    readonly sha256: string;
+    readonly mediaType: string;
+    /** Whether its owner may execute it; restored on download. */
+    readonly executable: boolean;
+}
+
+/** A symbolic link in the artifact directory; recreated on download, never followed. */
+export interface ArtifactLink {
+    readonly name: string;
+    /** As the build made it: relative, and inside the artifact directory. */
+    readonly target: string;
+}
+
+export interface LogRecord {
+    /** Path below `<BUILD_TAG>/`, for example `logs/20261121T085101.123Z.log`. */
+    readonly name: string;
+    readonly size: number;
+    readonly sha256: string;
+}
+
+/** `<BUILD_TAG>/manifest.json`: written last, once, with `If-None-Match: *`. Its presence means built. */
+export interface Manifest {
+    readonly schemaVersion: 1;
+    readonly buildTag: string;
+    readonly source: SourceIdentity;
+    readonly command: readonly string[];
+    /** The image by digest, `<repository>@sha256:<hex>`. */
+    readonly image: string;
+    readonly job: { readonly namespace: string; readonly name: string };
+    readonly attempt: number;
+    readonly startedAt: string;
+    readonly finishedAt: string;
+    readonly durations: { readonly buildSeconds: number; readonly exportSeconds: number };
+    readonly log: LogRecord;
+    readonly artifacts: readonly Artifact[];
+    readonly links?: readonly ArtifactLink[];
+    /** Files that could not be taken along, with the reason: sockets, devices, links that leave the directory. */
+    readonly skipped?: readonly { readonly name: string; readonly reason: string }[];
+}
+
+/** `<BUILD_TAG>/attempts/<n>/started.json`: the exporter of attempt n is about to let the build run. */
+export interface AttemptStarted {
+    readonly schemaVersion: 1;
+    readonly buildTag: string;
+    readonly attempt: number;
+    readonly startedAt: string;
+    readonly job: { readonly namespace: string; readonly name: string };
+    readonly pod: { readonly name: string; readonly uid: string; readonly node: string };
+    readonly image: string;
+    readonly source: SourceIdentity;
+    readonly command: readonly string[];
+    /** The log's path below `<BUILD_TAG>/`. */
+    readonly log: string;
+}
+
+/** `<BUILD_TAG>/attempts/<n>/finished.json`: how attempt n ended, also when it failed. */
+export interface AttemptFinished {
+    readonly schemaVersion: 1;
+    readonly buildTag: string;
+    readonly attempt: number;
+    readonly finishedAt: string;
+    readonly outcome: Outcome;
+    /** Of the build command; absent when it was killed before it could say. */
+    readonly exitCode?: number;
+    /** One line for a person. */
+    readonly message?: string;
+    readonly log?: LogRecord;
+    readonly artifacts: number;
+    readonly durations: { readonly buildSeconds: number; readonly exportSeconds: number };
+}
+
+/**
+ * The exporter's last words: its container's termination message, and the last line of its log. A hint that saves the
+ * launcher a wait for Kubernetes; the truth is in the blobs.
+ */
+export interface ExporterResult {
+    readonly outcome: Outcome;
+    readonly attempt?: number;
+    readonly exitCode?: number;
+    readonly message?: string;
+    /** The log's path below `<BUILD_TAG>/`. */
+    readonly log?: string;
+}
