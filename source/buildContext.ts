@@ -1,0 +1,69 @@
+import * as fs from "node:fs";
+import * as path from "node:path";
+
+import { UserError } from "../contract/errors";
+import { hasTarget } from "./makefile";
+import type { ResolvedSource } from "./resolve";
+
+/** The image's context: the files of one tree, and how a build in the image is started. */
+export interface BuildContext {
+    /** Relative to the project, and the same for one tree: it is an input of the image, and so lands in the state. */
+    readonly path: string;
+    /** Whether the source's Makefile has the target that is the image's entrypoint, `build-wrapper`. */
+    readonly hasBuildWrapper: boolean;
+}
+
+/** Trees older than this are removed, in milliseconds: a week. */
+const contextLifetime = 7 * 24 * 3600 * 1000;
+
+/**
+ * Puts the tree where the image build finds it, once, and looks whether it can be built.
+ *
+ * @param command what the stack says is to be run; empty for `make build`
+ * @throws UserError when there is no Dockerfile, or no `build` target and no command.
+ */
+export function prepareBuildContext(
+    source: ResolvedSource,
+    projectDirectory: string,
+    dockerfile: string,
+    command: readonly string[],
+): BuildContext {
+    const contexts = path.join(projectDirectory, ".ke1", "contexts");
+    const target = path.join(contexts, source.tree);
+    if (!fs.existsSync(target)) {
+        fs.mkdirSync(contexts, { recursive: true });
+        removeStale(contexts);
+        // Whole or not at all: a context that a killed run left half-written must never be built.
+        const partial = fs.mkdtempSync(path.join(contexts, ".partial-"));
+        try {
+            source.extract(partial);
+            fs.chmodSync(partial, 0o755);
+            fs.renameSync(partial, target);
+        } catch (error) {
+            fs.rmSync(partial, { recursive: true, force: true });
+            if (!fs.existsSync(target)) {
+                throw error;
+            }
+        }
+    }
+    if (!fs.existsSync(path.join(target, dockerfile))) {
+        throw new UserError(
+            `commit ${source.buildTag} has no ${dockerfile}; add one that makes an image in which the source can be built`,
+        );
+    }
+    if (command.length === 0 && !hasTarget(target, "build")) {
+        throw new UserError(
+            `commit ${source.buildTag} has no Makefile with a \`build\` target; add one, or set the stack's \`command\``,
+        );
+    }
+    return { path: path.relative(projectDirectory, target), hasBuildWrapper: hasTarget(target, "build-wrapper") };
+}
+
+function removeStale(contexts: string): void {
+    for (const name of fs.readdirSync(contexts)) {
+        const directory = path.join(contexts, name);
+        if (Date.now() - fs.statSync(directory).ctimeMs > contextLifetime) {
+            fs.rmSync(directory, { recursive: true, force: true });
+        }
+    }
+}

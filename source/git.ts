@@ -1,0 +1,52 @@
+import { spawnSync } from "node:child_process";
+
+import { UserError } from "../contract/errors";
+
+/** What a git command printed and how it ended. */
+export interface GitResult {
+    readonly status: number;
+    readonly stdout: string;
+    readonly stderr: string;
+}
+
+/**
+ * Runs git in `directory` and waits. Synchronous on purpose: a Pulumi program exports its outputs from the module's top
+ * level, and what it exports depends on the commit.
+ *
+ * @throws UserError when there is no git on the machine, or when git refuses a repository that another user owns.
+ */
+export function git(directory: string, args: readonly string[], environment: NodeJS.ProcessEnv = {}): GitResult {
+    const result = spawnSync("git", ["-C", directory, ...args], {
+        encoding: "utf8",
+        // Messages are matched below, so they must not be translated; no prompt may ever block a build's start.
+        env: { ...process.env, LC_ALL: "C", GIT_TERMINAL_PROMPT: "0", GIT_OPTIONAL_LOCKS: "0", ...environment },
+        maxBuffer: 256 * 1024 * 1024,
+    });
+    if (result.error) {
+        if ((result.error as NodeJS.ErrnoException).code === "ENOENT") {
+            throw new UserError("git is not installed; install it and try again");
+        }
+        throw result.error;
+    }
+    const dubious = /detected dubious ownership in repository at '(.*)'/.exec(result.stderr);
+    if (dubious) {
+        throw new UserError(
+            `the repository ${dubious[1] ?? directory} belongs to another user; if you trust it, run: ` +
+                `git config --global --add safe.directory ${dubious[1] ?? directory}`,
+        );
+    }
+    return { status: result.status ?? 1, stdout: result.stdout, stderr: result.stderr };
+}
+
+/**
+ * The same, for a command that must work: its trimmed standard output.
+ *
+ * @throws Error with git's own first line when it fails.
+ */
+export function gitOutput(directory: string, args: readonly string[], environment: NodeJS.ProcessEnv = {}): string {
+    const result = git(directory, args, environment);
+    if (result.status !== 0) {
+        throw new Error(`git ${args[0] ?? ""} in ${directory}: ${result.stderr.trim().split("\n")[0] ?? "failed"}`);
+    }
+    return result.stdout.trim();
+}

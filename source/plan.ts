@@ -1,0 +1,67 @@
+import type { SourceIdentity } from "../contract/manifest";
+import { UserError } from "../contract/errors";
+import { prepareBuildContext } from "./buildContext";
+import { resolveSource } from "./resolve";
+
+/** What one build builds, and how it is started. */
+export interface BuildPlan {
+    readonly buildTag: string;
+    readonly source: SourceIdentity;
+    /** Seconds since 1970. */
+    readonly sourceDateEpoch: number;
+    /** The image's context, relative to the project. Empty where the image is given by digest. */
+    readonly context: string;
+    /** What is run. */
+    readonly command: readonly string[];
+    /** Whether the image's own entrypoint (`make build-wrapper`) runs it. */
+    readonly usesEntrypoint: boolean;
+    /** What a person should know about the source. */
+    readonly notes: readonly string[];
+}
+
+/** The part of the stack's settings that says what to build. */
+export interface SourceSettings {
+    readonly source: string;
+    readonly buildTags: readonly string[];
+    readonly allowDirty: boolean;
+    readonly dockerfile: string;
+    readonly command: readonly string[];
+    readonly image: string;
+}
+
+/**
+ * Finds the sources of all builds of a stack, and puts their trees where the image builds find them.
+ *
+ * @throws UserError, one line, for the first source that cannot be built.
+ */
+export function planBuilds(settings: SourceSettings, projectDirectory: string): readonly BuildPlan[] {
+    const plans = settings.buildTags.map((buildTag) => planBuild(settings, buildTag, projectDirectory));
+    const labels = plans.map((plan) => plan.buildTag);
+    const doubled = labels.find((label, index) => labels.indexOf(label) !== index);
+    if (doubled !== undefined) {
+        throw new UserError(`two of buildTags are the same commit, ${doubled}; name it once`);
+    }
+    return plans;
+}
+
+function planBuild(settings: SourceSettings, buildTag: string, projectDirectory: string): BuildPlan {
+    const resolved = resolveSource({ ...settings, buildTag, projectDirectory });
+    const { tree, commit, sourceDateEpoch, notes } = resolved;
+    const common = { buildTag: resolved.buildTag, source: { commit, tree }, sourceDateEpoch, notes };
+    if (settings.image !== "") {
+        // The source is in the image already; the commit only labels it.
+        return {
+            ...common,
+            context: "",
+            command: settings.command.length > 0 ? settings.command : ["make", "build"],
+            usesEntrypoint: false,
+        };
+    }
+    const context = prepareBuildContext(resolved, projectDirectory, settings.dockerfile, settings.command);
+    return {
+        ...common,
+        context: context.path,
+        command: settings.command.length > 0 ? settings.command : ["make", "build"],
+        usesEntrypoint: settings.command.length === 0 && context.hasBuildWrapper,
+    };
+}

@@ -1,0 +1,242 @@
+import * as assert from "node:assert/strict";
+import * as fs from "node:fs";
+import * as path from "node:path";
+
+import { UserError } from "../../contract/errors";
+import { hasTarget } from "../../source/makefile";
+import { planBuilds } from "../../source/plan";
+import { resolveSource } from "../../source/resolve";
+import { TemporaryDirectory, TemporaryRepository } from "../helpers/temporary";
+
+describe("the source of a build", () => {
+    let repository: TemporaryRepository;
+    let project: TemporaryDirectory;
+
+    beforeEach(() => {
+        repository = new TemporaryRepository();
+        project = new TemporaryDirectory();
+    });
+    afterEach(() => {
+        repository.remove();
+        project.remove();
+    });
+
+    const resolve = (more: { buildTag?: string; allowDirty?: boolean; source?: string } = {}) =>
+        resolveSource({ source: repository.path, projectDirectory: project.path, ...more });
+
+    it("is HEAD, labelled with its short hash", () => {
+        repository.file("a", "1");
+        const short = repository.commit();
+        const found = resolve();
+        assert.equal(found.buildTag, short);
+        assert.equal(found.commit, repository.git("rev-parse", "HEAD"));
+        assert.equal(found.tree, repository.git("rev-parse", "HEAD^{tree}"));
+        assert.equal(found.sourceDateEpoch, Number(repository.git("show", "-s", "--format=%ct")));
+        assert.deepEqual(found.notes, []);
+    });
+
+    it("is the commit of a tag, labelled with the tag, whatever the working tree is like", () => {
+        repository.file("a", "1");
+        repository.commit();
+        repository.git("tag", "v1.0.2");
+        repository.file("a", "2");
+        repository.commit();
+        repository.file("a", "uncommitted");
+        const found = resolve({ buildTag: "v1.0.2" });
+        assert.equal(found.buildTag, "v1.0.2");
+        found.extract(path.join(project.path, "out"));
+        assert.equal(fs.readFileSync(path.join(project.path, "out", "a"), "utf8"), "1");
+    });
+
+    it("labels a branch or a full hash with the short hash: only a tag stays what it is", () => {
+        repository.file("a", "1");
+        const short = repository.commit();
+        assert.equal(resolve({ buildTag: "main" }).buildTag, short);
+        assert.equal(resolve({ buildTag: repository.git("rev-parse", "HEAD") }).buildTag, short);
+    });
+
+    it("can be a directory of a repository: its own tree, and only its own changes count", () => {
+        repository.file("part/a", "1");
+        repository.file("other/b", "1");
+        repository.commit();
+        repository.file("other/b", "changed");
+        const found = resolve({ source: path.join(repository.path, "part") });
+        assert.equal(found.tree, repository.git("rev-parse", "HEAD:part"));
+        found.extract(path.join(project.path, "out"));
+        assert.deepEqual(fs.readdirSync(path.join(project.path, "out")), ["a"]);
+    });
+
+    it("gives the files the commit's time", () => {
+        repository.file("a", "1");
+        repository.commit();
+        const found = resolve();
+        found.extract(path.join(project.path, "out"));
+        assert.equal(fs.statSync(path.join(project.path, "out", "a")).mtimeMs / 1000, found.sourceDateEpoch);
+    });
+
+    it("names uncommitted changes, and builds them when that is allowed", () => {
+        repository.file("a", "1");
+        const short = repository.commit();
+        repository.file("a", "2");
+        repository.file("new file", "3");
+        assert.throws(
+            () => resolve(),
+            (error: Error) => error instanceof UserError && /uncommitted changes .*: a, new file;/.test(error.message),
+        );
+        const found = resolve({ allowDirty: true });
+        assert.match(found.buildTag, new RegExp(`^${short}-[0-9a-f]{7}-dirty$`));
+        found.extract(path.join(project.path, "out"));
+        assert.equal(fs.readFileSync(path.join(project.path, "out", "new file"), "utf8"), "3");
+        assert.equal(repository.git("status", "--porcelain"), 'M a\n?? "new file"'.trim(), "the index is untouched");
+    });
+
+    it("is called another name for each state of a dirty tree", () => {
+        repository.file("a", "1");
+        repository.commit();
+        repository.file("a", "2");
+        const first = resolve({ allowDirty: true }).buildTag;
+        repository.file("a", "3");
+        assert.notEqual(resolve({ allowDirty: true }).buildTag, first);
+    });
+
+    it("that is not under git is labelled with a hash of its content, and says so", () => {
+        const plain = new TemporaryDirectory();
+        try {
+            plain.file("a", "1");
+            plain.file(".gitignore", "ignored\n");
+            const first = resolve({ source: plain.path });
+            assert.match(first.buildTag, /^tree-[0-9a-f]{12}$/);
+            assert.equal(first.commit, undefined);
+            assert.match(first.notes.join(), /not under git/);
+            plain.file("ignored", "x");
+            assert.equal(resolve({ source: plain.path }).buildTag, first.buildTag, "what is ignored does not count");
+            plain.file("a", "2");
+            assert.notEqual(resolve({ source: plain.path }).buildTag, first.buildTag);
+            resolve({ source: plain.path }).extract(path.join(project.path, "out"));
+            assert.equal(fs.readFileSync(path.join(project.path, "out", "a"), "utf8"), "2");
+            assert.equal(fs.existsSync(path.join(plain.path, ".git")), false);
+        } finally {
+            plain.remove();
+        }
+    });
+
+    it("that lies ignored in another repository is not a part of that one", () => {
+        repository.file(".gitignore", "unpacked/\n");
+        repository.commit();
+        repository.file("unpacked/a", "1");
+        assert.match(resolve({ source: path.join(repository.path, "unpacked") }).buildTag, /^tree-/);
+    });
+
+    describe("is refused in one line", () => {
+        const refused = (run: () => unknown, pattern: RegExp) => {
+            assert.throws(run, (error: Error) => {
+                assert.ok(error instanceof UserError, `${error.name}: ${error.message}`);
+                assert.match(error.message, pattern);
+                assert.equal(error.message.includes("\n"), false);
+                return true;
+            });
+        };
+
+        it("when there is no such directory", () => {
+            refused(() => resolve({ source: "/nowhere/at/all" }), /no directory \/nowhere\/at\/all/);
+        });
+        it("when it is a file", () => {
+            refused(() => resolve({ source: repository.file("a") }), /is not a directory/);
+        });
+        it("when it is a remote address", () => {
+            refused(() => resolve({ source: "https://example.com/x.git" }), /clone it/);
+            refused(() => resolve({ source: "git@example.com:x.git" }), /clone it/);
+        });
+        it("without a commit", () => {
+            refused(() => resolve(), /no commit yet/);
+        });
+        it("with an unknown tag, or one that looks like an option", () => {
+            repository.commit();
+            refused(() => resolve({ buildTag: "v9" }), /no tag or commit v9/);
+            refused(() => resolve({ buildTag: "--all" }), /no tag or commit --all/);
+        });
+        it("with a tag that cannot be a label", () => {
+            repository.commit();
+            repository.git("tag", "release/1");
+            refused(() => resolve({ buildTag: "release/1" }), /cannot be a BUILD_TAG/);
+        });
+        it("when the directory is not in the commit", () => {
+            repository.commit();
+            repository.file("part/a", "1");
+            refused(
+                () => resolve({ source: path.join(repository.path, "part") }),
+                /uncommitted changes|has no directory/,
+            );
+        });
+        it("when the repository belongs to another user", function () {
+            if (process.getuid?.() !== 0) {
+                this.skip();
+            }
+            repository.file("a", "1");
+            repository.commit();
+            fs.chownSync(repository.path, 12345, 12345);
+            fs.chownSync(path.join(repository.path, ".git"), 12345, 12345);
+            refused(() => resolve(), /belongs to another user; .*safe\.directory/);
+        });
+        it("without a Dockerfile, without a build target, and when two tags are one commit", () => {
+            const plan = (buildTags: string[], command: string[] = []) =>
+                planBuilds(
+                    {
+                        source: repository.path,
+                        buildTags,
+                        allowDirty: false,
+                        dockerfile: "Dockerfile",
+                        command,
+                        image: "",
+                    },
+                    project.path,
+                );
+            repository.file("Makefile", "all:\n\ttrue\n");
+            repository.commit();
+            refused(() => plan([""]), /has no Dockerfile/);
+            repository.file("Dockerfile", "FROM scratch\n");
+            repository.commit();
+            refused(() => plan([""]), /no Makefile with a `build` target/);
+            assert.deepEqual(plan([""], ["make", "all"])[0]?.command, ["make", "all"]);
+            repository.file("Makefile", "build:\n\ttrue\n");
+            const short = repository.commit();
+            refused(() => plan(["main", short]), /same commit/);
+            const [planned] = plan([""]);
+            assert.equal(planned!.usesEntrypoint, false, "no build-wrapper target: the build is wrapped for it");
+            assert.match(planned!.context, /^\.ke1\/contexts\/[0-9a-f]{40}$/);
+        });
+    });
+});
+
+describe("the targets of a Makefile", () => {
+    let directory: TemporaryDirectory;
+    beforeEach(() => {
+        directory = new TemporaryDirectory();
+    });
+    afterEach(() => directory.remove());
+
+    const found = (makefile: string, target = "build") => {
+        directory.file("Makefile", makefile);
+        return hasTarget(directory.path, target);
+    };
+
+    it("are found in rules, also of several targets, double-colon rules and included files", () => {
+        assert.equal(found("build: x\n"), true);
+        assert.equal(found("all build:\n"), true);
+        assert.equal(found("build::\n"), true);
+        directory.file("more.mk", "build-wrapper:\n");
+        assert.equal(found("include more.mk\n", "build-wrapper"), true);
+        assert.equal(found("-include missing.mk more.mk\n", "build-wrapper"), true);
+    });
+    it("are not variables, recipes, comments or declarations", () => {
+        assert.equal(found("build := 1\nbuild ::= 2\nbuild = 3\n"), false);
+        assert.equal(found("all:\n\tbuild: x\n"), false);
+        assert.equal(found("# build: x\n"), false);
+        assert.equal(found(".PHONY: build\n"), false);
+        assert.equal(found("rebuild: x\n"), false);
+    });
+    it("of files that include each other end", () => {
+        directory.file("more.mk", "include Makefile\n");
+        assert.equal(found("include more.mk\n"), false);
+    });
+});
