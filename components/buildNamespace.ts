@@ -1,0 +1,124 @@
+import { createHash } from "node:crypto";
+
+import * as k8s from "@pulumi/kubernetes";
+import * as pulumi from "@pulumi/pulumi";
+
+import { commonLabels } from "./labels";
+
+export interface BuildNamespaceArgs {
+    /** The namespace's name. */
+    readonly name: pulumi.Input<string>;
+    /** How many build pods there may be at once; more are queued by the Job controller. */
+    readonly maxPods: pulumi.Input<number>;
+    /** Where the exporter sends logs and artifacts: the only place that a build pod may reach. */
+    readonly blobEndpoint: string;
+    /** The POSIX shell script that builds are run by. */
+    readonly wrapperScript: string;
+}
+
+/**
+ * A namespace in which untrusted builds can run: Pod Security `restricted`, a quota, no network but the way to the blob
+ * store, and the wrapper script that every build is started by.
+ */
+export class BuildNamespace extends pulumi.ComponentResource {
+    /** The namespace's name, known once it is there. */
+    public readonly name: pulumi.Output<string>;
+    /** The ConfigMap whose key `wrap` is the wrapper script. */
+    public readonly wrapperConfigMap: pulumi.Output<string>;
+
+    public constructor(name: string, args: BuildNamespaceArgs, opts?: pulumi.ComponentResourceOptions) {
+        super("ke1:components:BuildNamespace", name, {}, opts);
+        const child = { parent: this };
+
+        const namespace = new k8s.core.v1.Namespace(
+            `${name}-namespace`,
+            {
+                metadata: {
+                    name: args.name,
+                    labels: {
+                        ...commonLabels,
+                        // https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted
+                        "pod-security.kubernetes.io/enforce": "restricted",
+                        "pod-security.kubernetes.io/audit": "restricted",
+                        "pod-security.kubernetes.io/warn": "restricted",
+                    },
+                },
+            },
+            child,
+        );
+        this.name = namespace.metadata.name;
+        const metadata = { namespace: this.name, labels: commonLabels };
+
+        new k8s.core.v1.ResourceQuota(
+            `${name}-quota`,
+            {
+                metadata: { ...metadata, name: "builds" },
+                spec: {
+                    hard: {
+                        pods: pulumi.output(args.maxPods).apply(String),
+                        // A build needs none of these, so none can be made with a build's name on it.
+                        services: "0",
+                        persistentvolumeclaims: "0",
+                    },
+                },
+            },
+            // The quota's status is filled in by a controller; nothing here waits for it.
+            { ...child, ignoreChanges: ["status"] },
+        );
+
+        new k8s.networking.v1.NetworkPolicy(
+            `${name}-deny`,
+            {
+                metadata: { ...metadata, name: "default-deny" },
+                spec: { podSelector: {}, policyTypes: ["Ingress", "Egress"] },
+            },
+            child,
+        );
+        new k8s.networking.v1.NetworkPolicy(
+            `${name}-export`,
+            {
+                metadata: { ...metadata, name: "allow-export" },
+                spec: {
+                    podSelector: { matchLabels: { "app.kubernetes.io/component": "build" } },
+                    policyTypes: ["Egress"],
+                    egress: egressTo(args.blobEndpoint),
+                },
+            },
+            child,
+        );
+
+        // Immutable, and named by its content: a build under way never sees the script change, and kubelet need not watch it.
+        const digest = createHash("sha256").update(args.wrapperScript).digest("hex");
+        const wrapper = new k8s.core.v1.ConfigMap(
+            `${name}-wrapper`,
+            {
+                metadata: { ...metadata, name: `ke1-wrapper-${digest.slice(0, 10)}` },
+                immutable: true,
+                data: { wrap: args.wrapperScript },
+            },
+            child,
+        );
+        this.wrapperConfigMap = wrapper.metadata.name;
+
+        this.registerOutputs({ name: this.name, wrapperConfigMap: this.wrapperConfigMap });
+    }
+}
+
+/** Egress to one endpoint; to a host that is a name, its port on any address, and DNS to look it up. */
+function egressTo(endpoint: string): k8s.types.input.networking.v1.NetworkPolicyEgressRule[] {
+    const url = new URL(endpoint);
+    const port = Number(url.port || (url.protocol === "https:" ? 443 : 80));
+    if (/^\d+\.\d+\.\d+\.\d+$/.test(url.hostname)) {
+        return [{ to: [{ ipBlock: { cidr: `${url.hostname}/32` } }], ports: [{ protocol: "TCP", port }] }];
+    }
+    return [
+        { ports: [{ protocol: "TCP", port }] },
+        {
+            to: [{ namespaceSelector: {}, podSelector: { matchLabels: { "k8s-app": "kube-dns" } } }],
+            ports: [
+                { protocol: "UDP", port: 53 },
+                { protocol: "TCP", port: 53 },
+            ],
+        },
+    ];
+}

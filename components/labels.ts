@@ -1,0 +1,11 @@
+/**
+ * Labels of everything that a stack creates in the cluster
+ * (https://kubernetes.io/docs/concepts/overview/working-with-objects/common-labels/).
+ */
+export const commonLabels = {
+    "app.kubernetes.io/name": "ke-1-build",
+    "app.kubernetes.io/managed-by": "pulumi",
+} as const;
+
+/** The label of a Job and its pods that carries the BUILD_TAG. */
+export const buildTagLabel = "ke1.dev/build-tag";

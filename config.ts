@@ -1,0 +1,233 @@
+import { UserError } from "./contract/errors";
+import { buildTagPattern } from "./contract/layout";
+import type { PlatformDescriptor } from "./platform/descriptor";
+import { readDescriptor } from "./platform/descriptor";
+
+/** Where configuration values come from: `pulumi.Config` is one. Arrays and objects are JSON. */
+export interface ConfigSource {
+    readonly get: (key: string) => string | undefined;
+}
+
+/** The stack's configuration, checked and with its defaults. Pulumi.yaml says what each key is for. */
+export interface Settings {
+    readonly source: string;
+    /** The tags or commits to build; one empty string stands for what `HEAD` is. Never empty. */
+    readonly buildTags: readonly string[];
+    readonly allowDirty: boolean;
+    readonly command: readonly string[];
+    readonly artifactDirectory: string;
+    /** Empty, or a reference by digest. */
+    readonly image: string;
+    readonly imageName: string;
+    readonly dockerfile: string;
+    /** Empty where the Dockerfile is given no BASE_IMAGE. */
+    readonly baseImage: string;
+    /** Empty, or a reference by digest. */
+    readonly exporterImage: string;
+    readonly registry: string;
+    /** Empty for KUBECONFIG or ~/.kube/config. */
+    readonly kubeconfig: string;
+    /** Empty for the kubeconfig's current context. */
+    readonly kubeContext: string;
+    readonly namespace: string;
+    /** Without a slash at its end. */
+    readonly blobEndpoint: string;
+    readonly blobContainer: string;
+    readonly deadlineSeconds: number;
+    readonly ttlSecondsAfterFinished: number;
+    readonly retries: number;
+    readonly cpuRequest: string;
+    readonly memoryRequest: string;
+    readonly memoryLimit: string;
+    readonly diskLimit: string;
+    readonly runAsUser: number;
+    readonly maxPods: number;
+    /** Whether any part of the embedded platform is used. */
+    readonly usesPlatform: boolean;
+}
+
+/** A registry, a repository and a digest: the only form in which an image is run. */
+const digestReference = /^[^\s@]+@sha256:[0-9a-f]{64}$/;
+/** https://kubernetes.io/docs/concepts/overview/working-with-objects/names/#dns-label-names */
+const dnsLabel = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/;
+/** https://learn.microsoft.com/rest/api/storageservices/naming-and-referencing-containers--blobs--and-metadata */
+const containerName = /^(?=.{3,63}$)[a-z0-9]+(-[a-z0-9]+)*$/;
+/** https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/ */
+const quantity = /^\d+(\.\d+)?(m|k|Ki|M|Mi|G|Gi|T|Ti)?$/;
+/** One component of a repository's name: https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pulling-manifests */
+const repositoryName = /^[a-z0-9]+([._-]+[a-z0-9]+)*(\/[a-z0-9]+([._-]+[a-z0-9]+)*)*$/;
+
+/**
+ * Reads and checks the configuration of a stack. The environment's BUILD_TAG, SOURCE and ALLOW_DIRTY override the stack's.
+ *
+ * @param stack names the namespace where none is configured: `<project>-<stack>`
+ * @throws UserError, one line, for the first value that cannot be.
+ */
+export function readSettings(
+    config: ConfigSource,
+    stack: { readonly project: string; readonly stack: string },
+    environment: NodeJS.ProcessEnv = process.env,
+): Settings {
+    const read = new Reader(config);
+    const target = read.text("target", "local");
+    if (target === "azure") {
+        throw new UserError("target `azure` is still to come; set target to `local`");
+    }
+    if (target !== "local") {
+        throw new UserError(`target must be local or azure, not ${target}`);
+    }
+    const kubeContext = read.text("kubeContext");
+    const kubeconfig = read.text("kubeconfig");
+    const registry = read.text("registry");
+    const blobEndpoint = read.text("blobEndpoint");
+    const ownCluster = kubeContext !== "" || kubeconfig !== "";
+    const usesPlatform = !ownCluster || registry === "" || blobEndpoint === "";
+    const platform = usesPlatform ? platformOrError() : undefined;
+    return {
+        source: environment["SOURCE"] || read.text("source", "example/ke-1"),
+        buildTags: readBuildTags(read, environment),
+        allowDirty: /^(1|true|yes)$/i.test(environment["ALLOW_DIRTY"] ?? "") || read.flag("allowDirty"),
+        command: read.list("command"),
+        artifactDirectory: read.matching(
+            "artifactDirectory",
+            "bin",
+            relativePath,
+            "a path inside the working directory",
+        ),
+        image: read.matching("image", "", digestReference, "an image by digest: repository@sha256:…"),
+        imageName: read.matching("imageName", "ke-1-build", repositoryName, "a repository name: lower case, no tag"),
+        dockerfile: read.matching("dockerfile", "Dockerfile", relativePath, "a path inside the source"),
+        baseImage: read.text("baseImage") || (platform?.baseImage ?? ""),
+        exporterImage: read.matching("exporterImage", "", digestReference, "an image by digest: repository@sha256:…"),
+        registry: registry || (platform?.registry ?? ""),
+        kubeconfig: ownCluster ? kubeconfig : (platform?.kubeconfig ?? ""),
+        kubeContext: ownCluster ? kubeContext : (platform?.kubeContext ?? ""),
+        namespace: read.matching(
+            "namespace",
+            defaultNamespace(stack),
+            dnsLabel,
+            "a DNS label: a-z, 0-9 and -, at most 63",
+        ),
+        blobEndpoint: endpoint(blobEndpoint || (platform?.blobEndpoint ?? "")),
+        blobContainer: read.matching("blobContainer", "ke-1-builds", containerName, "3 to 63 of a-z, 0-9 and single -"),
+        deadlineSeconds: read.integer("deadlineSeconds", 6000, 1),
+        ttlSecondsAfterFinished: read.integer("ttlSecondsAfterFinished", 3600, 0),
+        retries: read.integer("retries", 3, 0),
+        cpuRequest: read.matching("cpuRequest", "100m", quantity, "a quantity such as 500m or 2"),
+        memoryRequest: read.matching("memoryRequest", "128Mi", quantity, "a quantity such as 512Mi"),
+        memoryLimit: read.matching("memoryLimit", "2Gi", quantity, "a quantity such as 2Gi"),
+        diskLimit: read.matching("diskLimit", "10Gi", quantity, "a quantity such as 10Gi"),
+        runAsUser: read.integer("runAsUser", 65_532, 1),
+        maxPods: read.integer("maxPods", 100, 1),
+        usesPlatform,
+    };
+}
+
+/**
+ * Whether a stack needs the embedded platform: it does unless a cluster, a registry and a blob endpoint of the user's own
+ * are all configured.
+ */
+export function needsPlatform(config: ConfigSource): boolean {
+    const read = new Reader(config);
+    const ownCluster = read.text("kubeContext") !== "" || read.text("kubeconfig") !== "";
+    return !ownCluster || read.text("registry") === "" || read.text("blobEndpoint") === "";
+}
+
+/** Relative, and without a step upwards. */
+const relativePath = /^(?!\/)(?!(.*\/)?\.\.(\/|$)).+$/;
+
+function platformOrError(): PlatformDescriptor {
+    const platform = readDescriptor();
+    if (!platform) {
+        throw new UserError(
+            "the embedded platform is not set up: run `ke1 platform up`, " +
+                "or configure kubeContext, registry and blobEndpoint of your own",
+        );
+    }
+    return platform;
+}
+
+function defaultNamespace(stack: { readonly project: string; readonly stack: string }): string {
+    return `${stack.project}-${stack.stack}`
+        .toLowerCase()
+        .replace(/[^a-z0-9-]+/g, "-")
+        .replace(/^-+/, "")
+        .slice(0, 63)
+        .replace(/-+$/, "");
+}
+
+function endpoint(value: string): string {
+    if (!URL.canParse(value) || !/^https?:$/.test(new URL(value).protocol)) {
+        throw new UserError(`blobEndpoint must be an http or https address, not \`${value}\``);
+    }
+    return value.replace(/\/+$/, "");
+}
+
+function readBuildTags(read: Reader, environment: NodeJS.ProcessEnv): readonly string[] {
+    const fromEnvironment = environment["BUILD_TAG"] ?? "";
+    const one = fromEnvironment || read.text("buildTag");
+    const several = fromEnvironment ? [] : read.list("buildTags");
+    if (several.length === 0) {
+        return [one];
+    }
+    if (one !== "") {
+        throw new UserError("set either buildTag or buildTags, not both");
+    }
+    const doubled = several.find((tag, index) => several.indexOf(tag) !== index);
+    if (doubled !== undefined) {
+        throw new UserError(`buildTags names ${doubled} twice`);
+    }
+    const bad = several.find((tag) => !buildTagPattern.test(tag));
+    if (bad !== undefined) {
+        throw new UserError(`buildTags has \`${bad}\`, which cannot be a tag (A-Z a-z 0-9 _ . -, at most 63)`);
+    }
+    return several;
+}
+
+/** Typed access to configuration, with errors that name the key. */
+class Reader {
+    public constructor(private readonly config: ConfigSource) {}
+
+    public text(key: string, fallback = ""): string {
+        return this.config.get(key) || fallback;
+    }
+
+    public matching(key: string, fallback: string, pattern: RegExp, meaning: string): string {
+        const value = this.text(key, fallback);
+        if (value !== "" && !pattern.test(value)) {
+            throw new UserError(`${key} must be ${meaning}; it is \`${value}\``);
+        }
+        return value;
+    }
+
+    public flag(key: string): boolean {
+        const value = this.text(key, "false");
+        if (value !== "true" && value !== "false") {
+            throw new UserError(`${key} must be true or false; it is \`${value}\``);
+        }
+        return value === "true";
+    }
+
+    public integer(key: string, fallback: number, least: number): number {
+        const value = this.text(key, String(fallback));
+        const number = Number(value);
+        if (!Number.isSafeInteger(number) || number < least) {
+            throw new UserError(`${key} must be a whole number of at least ${least}; it is \`${value}\``);
+        }
+        return number;
+    }
+
+    public list(key: string): readonly string[] {
+        const value = this.text(key, "[]");
+        let parsed: unknown;
+        try {
+            parsed = JSON.parse(value);
+        } catch {
+            parsed = undefined;
+        }
+        if (!Array.isArray(parsed) || !parsed.every((item) => typeof item === "string")) {
+            throw new UserError(`${key} must be a list of strings; it is \`${value}\``);
+        }
+        return parsed;
+    }
+}
