@@ -1,0 +1,92 @@
+import { createHash } from "node:crypto";
+import * as fs from "node:fs";
+import * as path from "node:path";
+import { Transform } from "node:stream";
+import { pipeline } from "node:stream/promises";
+
+import { UserError } from "../contract/errors";
+import { layout } from "../contract/layout";
+import type { Artifact, Manifest } from "../contract/manifest";
+import type { BuildStore } from "./store";
+
+/** How many artifacts are fetched at once. */
+const parallelDownloads = 8;
+
+/**
+ * Downloads a build's artifacts to a directory and verifies size and SHA-256 of each against the manifest. A file is
+ * there whole and verified, or not at all.
+ *
+ * @throws Error naming the artifact that is not what the manifest says.
+ */
+export async function downloadArtifacts(
+    store: BuildStore,
+    manifest: Manifest,
+    directory: string,
+    onFile: (artifact: Artifact, file: string) => void,
+): Promise<void> {
+    const root = path.resolve(directory);
+    const pending = [...manifest.artifacts];
+    // Checked for all before anything is written: the names come from a build, and so from code that nobody looked at.
+    const targets = new Map(pending.map((artifact) => [artifact.name, inside(root, artifact.name)]));
+    const links = (manifest.links ?? []).map((link) => {
+        const file = inside(root, link.name);
+        inside(root, path.relative(root, path.resolve(path.dirname(file), link.target)));
+        return { file, target: link.target };
+    });
+    const work = async () => {
+        for (let artifact = pending.shift(); artifact; artifact = pending.shift()) {
+            const file = targets.get(artifact.name) ?? "";
+            await download(store, manifest.buildTag, artifact, file);
+            onFile(artifact, file);
+        }
+    };
+    await Promise.all(Array.from({ length: parallelDownloads }, work));
+    // Last, so that no file is ever written through a link.
+    for (const { file, target } of links) {
+        fs.mkdirSync(path.dirname(file), { recursive: true });
+        fs.rmSync(file, { force: true });
+        fs.symlinkSync(target, file);
+    }
+}
+
+async function download(store: BuildStore, tag: string, artifact: Artifact, file: string): Promise<void> {
+    fs.mkdirSync(path.dirname(file), { recursive: true });
+    const partial = path.join(path.dirname(file), `.${path.basename(file).slice(0, 200)}.${process.pid}.part`);
+    const hash = createHash("sha256");
+    let size = 0;
+    const measured = new Transform({
+        transform(chunk: Buffer, _encoding, done) {
+            hash.update(chunk);
+            size += chunk.length;
+            done(null, chunk);
+        },
+    });
+    try {
+        await pipeline(
+            await store.stream(layout.artifact(tag, artifact.name)),
+            measured,
+            fs.createWriteStream(partial, { mode: artifact.executable ? 0o755 : 0o644 }),
+        );
+        const sha256 = hash.digest("hex");
+        if (size !== artifact.size || sha256 !== artifact.sha256) {
+            throw new Error(
+                `${artifact.name} is not what the build made: sha256 ${sha256} (${size} bytes), ` +
+                    `the manifest says ${artifact.sha256} (${artifact.size} bytes)`,
+            );
+        }
+        fs.renameSync(partial, file);
+    } catch (error) {
+        fs.rmSync(partial, { force: true });
+        throw error;
+    }
+}
+
+function inside(root: string, name: string): string {
+    const file = path.resolve(root, name);
+    if (!file.startsWith(root + path.sep)) {
+        throw new UserError(
+            `the manifest names a file outside of the directory: ${JSON.stringify(name)}; nothing was written`,
+        );
+    }
+    return file;
+}

@@ -1,0 +1,208 @@
+import { setTimeout } from "node:timers/promises";
+
+import type { CoreV1Event, V1Job, V1Pod } from "@kubernetes/client-node";
+import { BatchV1Api, CoreV1Api, KubeConfig, PatchStrategy, setHeaderOptions, Watch } from "@kubernetes/client-node";
+
+import { UserError } from "../contract/errors";
+
+/** Which cluster, and as whom. */
+export interface ClusterOptions {
+    /** Path of a kubeconfig; empty for KUBECONFIG or ~/.kube/config. */
+    readonly kubeconfig: string;
+    /** Empty for the kubeconfig's current context. */
+    readonly context: string;
+}
+
+/** What the launcher asks of a cluster. Needs get, watch and patch on Jobs, and get, list and watch on pods and events. */
+export class Cluster {
+    private readonly batch: BatchV1Api;
+    private readonly core: CoreV1Api;
+
+    private constructor(private readonly config: KubeConfig) {
+        this.batch = config.makeApiClient(BatchV1Api);
+        this.core = config.makeApiClient(CoreV1Api);
+    }
+
+    /** @throws UserError when there is no such kubeconfig or context. */
+    public static connect(options: ClusterOptions): Cluster {
+        const config = new KubeConfig();
+        try {
+            if (options.kubeconfig === "") {
+                config.loadFromDefault();
+            } else {
+                config.loadFromFile(options.kubeconfig);
+            }
+        } catch (error) {
+            throw new UserError(`the kubeconfig ${options.kubeconfig} cannot be read: ${String(error)}`);
+        }
+        if (options.context !== "") {
+            if (!config.getContextObject(options.context)) {
+                throw new UserError(
+                    `the kubeconfig has no context ${options.context}; \`kubectl config get-contexts\` lists them`,
+                );
+            }
+            config.setCurrentContext(options.context);
+        }
+        return new Cluster(config);
+    }
+
+    /** The Job, or undefined when there is none. */
+    public async job(namespace: string, name: string): Promise<V1Job | undefined> {
+        return undefinedIfMissing(this.batch.readNamespacedJob({ namespace, name }));
+    }
+
+    public async jobsWithLabel(namespace: string, labelSelector: string): Promise<readonly V1Job[]> {
+        return (await this.batch.listNamespacedJob({ namespace, labelSelector })).items;
+    }
+
+    /**
+     * Suspends a Job: its pods are ended in good order, and the Job stays; or lets it go on with a new pod. Does nothing
+     * when the Job is gone.
+     */
+    public async suspendJob(namespace: string, name: string, suspend: boolean): Promise<void> {
+        await undefinedIfMissing(
+            this.batch.patchNamespacedJob(
+                { namespace, name, body: { spec: { suspend } }, fieldManager: "ke1" },
+                setHeaderOptions("Content-Type", PatchStrategy.MergePatch),
+            ),
+        );
+    }
+
+    /** The newest events of an object, oldest first, as `reason: message` with how often. */
+    public async events(namespace: string, objectName: string): Promise<readonly string[]> {
+        const found = await this.core.listNamespacedEvent({
+            namespace,
+            fieldSelector: `involvedObject.name=${objectName}`,
+            limit: 50,
+        });
+        return [...found.items]
+            .sort((a, b) => eventTime(a) - eventTime(b))
+            .slice(-8)
+            .map((event) => {
+                const count = event.count !== undefined && event.count > 1 ? ` (${event.count} times)` : "";
+                return `${event.reason ?? ""}: ${(event.message ?? "").trim()}${count}`;
+            });
+    }
+
+    /** Creates the Secret, or gives it new content. The content goes nowhere else. */
+    public async putSecret(
+        namespace: string,
+        name: string,
+        labels: Record<string, string>,
+        stringData: Record<string, string>,
+    ): Promise<void> {
+        const body = { metadata: { name, namespace, labels }, type: "Opaque", stringData };
+        const existing = await undefinedIfMissing(this.core.readNamespacedSecret({ namespace, name }));
+        if (existing) {
+            await this.core.replaceNamespacedSecret({ namespace, name, body, fieldManager: "ke1" });
+        } else {
+            await this.core.createNamespacedSecret({ namespace, body, fieldManager: "ke1" });
+        }
+    }
+
+    public async deleteSecret(namespace: string, name: string): Promise<void> {
+        await undefinedIfMissing(this.core.deleteNamespacedSecret({ namespace, name }));
+    }
+
+    /**
+     * Calls back with the Job and its pods as they are, and then whenever one changes, until the signal aborts. A
+     * connection that breaks is made again.
+     *
+     * @throws Error when the server refuses, for example for want of a permission.
+     */
+    public async watchBuild(
+        namespace: string,
+        job: string,
+        onChange: (change: BuildChange) => void,
+        signal: AbortSignal,
+    ): Promise<void> {
+        const jobs = this.watch(
+            `/apis/batch/v1/namespaces/${namespace}/jobs`,
+            { fieldSelector: `metadata.name=${job}` },
+            (type, object) => onChange({ kind: "job", deleted: type === "DELETED", job: object as V1Job }),
+            signal,
+        );
+        const pods = this.watch(
+            `/api/v1/namespaces/${namespace}/pods`,
+            { labelSelector: `batch.kubernetes.io/job-name=${job}` },
+            (type, object) => onChange({ kind: "pod", deleted: type === "DELETED", pod: object as V1Pod }),
+            signal,
+        );
+        await Promise.all([jobs, pods]);
+    }
+
+    private async watch(
+        path: string,
+        query: Record<string, string>,
+        onEvent: (type: string, object: unknown) => void,
+        signal: AbortSignal,
+    ): Promise<void> {
+        const watch = new Watch(this.config);
+        for (let failures = 0; !signal.aborted;) {
+            const started = Date.now();
+            // Without a resourceVersion a watch begins with one ADDED for each object there is.
+            const failure = await new Promise<unknown>((resolve) => {
+                let controller: AbortController | undefined;
+                const abort = () => {
+                    controller?.abort();
+                    resolve(undefined);
+                };
+                signal.addEventListener("abort", abort, { once: true });
+                watch
+                    .watch(
+                        path,
+                        query,
+                        (type, object: unknown) => {
+                            if (type !== "BOOKMARK" && type !== "ERROR") {
+                                onEvent(type, object);
+                            }
+                        },
+                        (error: unknown) => {
+                            signal.removeEventListener("abort", abort);
+                            resolve(error ?? undefined);
+                        },
+                    )
+                    .then((made) => {
+                        controller = made;
+                        if (signal.aborted) {
+                            made.abort();
+                        }
+                    }, resolve);
+            });
+            if (/\b40[13]\b|forbidden|unauthorized/i.test(String(failure))) {
+                throw failure instanceof Error ? failure : new Error(String(failure));
+            }
+            // The API server may be restarting: be patient, and tell nobody for the first minute.
+            failures = Date.now() - started > 10_000 ? 0 : failures + 1;
+            if (failures > 40) {
+                throw new Error(`the API server cannot be reached: ${String(failure)}`);
+            }
+            await pause(Math.min(2000, 50 * 2 ** failures), signal);
+        }
+    }
+}
+
+export type BuildChange =
+    | { readonly kind: "job"; readonly deleted: boolean; readonly job: V1Job }
+    | { readonly kind: "pod"; readonly deleted: boolean; readonly pod: V1Pod };
+
+/** Waits, but not beyond the signal. */
+async function pause(milliseconds: number, signal: AbortSignal): Promise<void> {
+    await setTimeout(milliseconds, undefined, { signal }).catch(() => undefined);
+}
+
+function eventTime(event: CoreV1Event): number {
+    const time = event.lastTimestamp ?? event.eventTime ?? event.metadata.creationTimestamp;
+    return time ? new Date(time).getTime() : 0;
+}
+
+async function undefinedIfMissing<T>(request: Promise<T>): Promise<T | undefined> {
+    try {
+        return await request;
+    } catch (error) {
+        if ((error as { code?: unknown }).code === 404) {
+            return undefined;
+        }
+        throw error;
+    }
+}

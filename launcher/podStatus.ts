@@ -1,0 +1,129 @@
+import type { V1ContainerStatus, V1Job, V1Pod } from "@kubernetes/client-node";
+
+import type { ExporterResult } from "../contract/manifest";
+import type { Outcome } from "../contract/outcome";
+
+/** The containers of a build's pod. */
+export const buildContainer = "build";
+export const exporterContainer = "exporter";
+
+/** Where a build's pod is on its way. */
+export type Phase =
+    | { readonly name: "unscheduled"; readonly detail: string }
+    | { readonly name: "preparing" }
+    | { readonly name: "pullFailing"; readonly container: string; readonly detail: string }
+    | { readonly name: "running" }
+    | { readonly name: "ended" };
+
+/** Reasons of a waiting container that mean that its image is not coming (kubelet, pkg/kubelet/images/types.go). */
+const pullFailures = new Set([
+    "ErrImagePull",
+    "ImagePullBackOff",
+    "InvalidImageName",
+    "ErrImageNeverPull",
+    "ImageInspectError",
+    "RegistryUnavailable",
+    "SignatureValidationFailed",
+]);
+/** Reasons of a waiting container that mean that it cannot be made as it is declared. */
+const createFailures = new Set(["CreateContainerConfigError", "CreateContainerError", "RunContainerError"]);
+
+export function phaseOf(pod: V1Pod): Phase {
+    if (pod.status?.phase === "Succeeded" || pod.status?.phase === "Failed") {
+        return { name: "ended" };
+    }
+    const scheduled = pod.status?.conditions?.find((condition) => condition.type === "PodScheduled");
+    if (!pod.spec?.nodeName) {
+        return { name: "unscheduled", detail: scheduled?.message ?? "" };
+    }
+    for (const status of pod.status?.containerStatuses ?? []) {
+        const waiting = status.state?.waiting;
+        if (waiting?.reason && (pullFailures.has(waiting.reason) || createFailures.has(waiting.reason))) {
+            return {
+                name: "pullFailing",
+                container: status.name,
+                detail: `${waiting.reason}: ${waiting.message ?? ""}`,
+            };
+        }
+    }
+    const running = statusOf(pod, buildContainer)?.state;
+    return running?.running || running?.terminated ? { name: "running" } : { name: "preparing" };
+}
+
+export function statusOf(pod: V1Pod, container: string): V1ContainerStatus | undefined {
+    return pod.status?.containerStatuses?.find((status) => status.name === container);
+}
+
+/** What the exporter left as its termination message, once its container has ended. */
+export function exporterResult(pod: V1Pod): ExporterResult | undefined {
+    const message = statusOf(pod, exporterContainer)?.state?.terminated?.message;
+    try {
+        return message ? (JSON.parse(message) as ExporterResult) : undefined;
+    } catch {
+        return undefined;
+    }
+}
+
+/** Whether the kernel's OOM killer struck in a container. */
+export function outOfMemory(pod: V1Pod): string | undefined {
+    return pod.status?.containerStatuses?.find((status) => status.state?.terminated?.reason === "OOMKilled")?.name;
+}
+
+/** Why Kubernetes took the pod away, when it was not the build's doing: evicted, preempted, node lost. */
+export function disruption(pod: V1Pod): string | undefined {
+    const target = pod.status?.conditions?.find(
+        (condition) => condition.type === "DisruptionTarget" && condition.status === "True",
+    );
+    if (target) {
+        return `${target.reason ?? "disrupted"}: ${target.message ?? ""}`;
+    }
+    return pod.status?.reason === "Evicted" ? `Evicted: ${pod.status.message ?? ""}` : undefined;
+}
+
+/** How a Job ended, and undefined while it has not. `FailureTarget` comes first, while its pods are still ending. */
+export function jobEnd(
+    job: V1Job,
+): { readonly complete: boolean; readonly reason: string; readonly message: string } | undefined {
+    for (const condition of job.status?.conditions ?? []) {
+        if (condition.status === "True" && ["Complete", "SuccessCriteriaMet"].includes(condition.type)) {
+            return { complete: true, reason: condition.reason ?? "", message: condition.message ?? "" };
+        }
+        if (condition.status === "True" && ["Failed", "FailureTarget"].includes(condition.type)) {
+            return { complete: false, reason: condition.reason ?? "", message: condition.message ?? "" };
+        }
+    }
+    return undefined;
+}
+
+/**
+ * The outcome of a Job that failed, from what its last pod shows. What a build's own exit code says is in `finished.json`
+ * and comes first; this is for builds that could not say.
+ */
+export function outcomeOfFailedJob(
+    job: V1Job,
+    pod: V1Pod | undefined,
+): { readonly outcome: Outcome; readonly message: string; readonly exitCode?: number } {
+    const end = jobEnd(job);
+    if (end?.reason === "DeadlineExceeded") {
+        return {
+            outcome: "DeadlineExceeded",
+            message: `the build took longer than its deadline of ${job.spec?.activeDeadlineSeconds ?? 0} s`,
+        };
+    }
+    if (!pod) {
+        return { outcome: "Disrupted", message: `the build's pod is gone: ${end?.message ?? ""}` };
+    }
+    const killed = outOfMemory(pod);
+    if (killed) {
+        return { outcome: "OutOfMemory", message: `the container \`${killed}\` used more memory than its limit` };
+    }
+    const why = disruption(pod);
+    if (why) {
+        return { outcome: "Disrupted", message: why };
+    }
+    const exitCode = statusOf(pod, buildContainer)?.state?.terminated?.exitCode;
+    if (exitCode !== undefined && exitCode !== 0) {
+        return { outcome: "BuildFailed", message: `the build ended with exit code ${exitCode}`, exitCode };
+    }
+    return { outcome: "ExportFailed", message: end?.message ?? "the exporter failed" };
+}

@@ -1,0 +1,146 @@
+import type { ContainerClient, StorageSharedKeyCredential } from "@azure/storage-blob";
+import { ContainerSASPermissions, generateBlobSASQueryParameters, RestError, SASProtocol } from "@azure/storage-blob";
+
+import { layout } from "../contract/layout";
+import type { AttemptFinished, AttemptStarted, Manifest } from "../contract/manifest";
+
+/** A build that the store knows of. */
+export interface StoredAttempt {
+    readonly attempt: number;
+    readonly started?: AttemptStarted;
+    readonly finished?: AttemptFinished;
+}
+
+/** The blob container, read as the contract's documents. */
+export class BuildStore {
+    public constructor(private readonly container: ContainerClient) {}
+
+    public get url(): string {
+        return this.container.url.replace(/\?.*$/, "");
+    }
+
+    /** Makes the container, private, if there is none. */
+    public async create(): Promise<void> {
+        await this.container.createIfNotExists();
+    }
+
+    public blobUrl(path: string): string {
+        return `${this.url}/${path.split("/").map(encodeURIComponent).join("/")}`;
+    }
+
+    public async manifest(tag: string): Promise<Manifest | undefined> {
+        return this.document<Manifest>(layout.manifest(tag));
+    }
+
+    /** The attempts at a build, first to last. */
+    public async attempts(tag: string): Promise<readonly StoredAttempt[]> {
+        const numbers = new Set<number>();
+        for await (const blob of this.container.listBlobsFlat({ prefix: layout.attemptsPrefix(tag) })) {
+            const match = /\/attempts\/(\d+)\//.exec(blob.name);
+            if (match) {
+                numbers.add(Number(match[1]));
+            }
+        }
+        return Promise.all(
+            [...numbers]
+                .sort((a, b) => a - b)
+                .map(async (attempt) => ({
+                    attempt,
+                    started: await this.document<AttemptStarted>(layout.started(tag, attempt)),
+                    finished: await this.finished(tag, attempt),
+                })),
+        );
+    }
+
+    public async finished(tag: string, attempt: number): Promise<AttemptFinished | undefined> {
+        return this.document<AttemptFinished>(layout.finished(tag, attempt));
+    }
+
+    /** The first level of the container: the BUILD_TAGs that something is stored for. */
+    public async tags(): Promise<readonly string[]> {
+        const tags: string[] = [];
+        for await (const item of this.container.listBlobsByHierarchy("/")) {
+            if (item.kind === "prefix") {
+                tags.push(item.name.replace(/\/$/, ""));
+            }
+        }
+        return tags;
+    }
+
+    /**
+     * What a blob has from byte `offset` on; empty when it has no more. `limit` bounds what is held in memory, in bytes.
+     *
+     * @returns undefined when there is no such blob.
+     */
+    public async bytes(path: string, offset: number, limit: number): Promise<Buffer | undefined> {
+        try {
+            const response = await this.container.getBlobClient(path).download(offset, limit);
+            const chunks: Buffer[] = [];
+            for await (const chunk of response.readableStreamBody ?? []) {
+                chunks.push(Buffer.from(chunk as Uint8Array));
+            }
+            return Buffer.concat(chunks);
+        } catch (error) {
+            const status = error instanceof RestError ? error.statusCode : undefined;
+            if (status === 404) {
+                return undefined;
+            }
+            // 416: nothing at this offset (yet).
+            if (status === 416) {
+                return Buffer.alloc(0);
+            }
+            throw error;
+        }
+    }
+
+    /** A blob's content as a stream of chunks. */
+    public async stream(path: string): Promise<NodeJS.ReadableStream> {
+        const response = await this.container.getBlobClient(path).download(0, undefined, { maxRetryRequests: 5 });
+        if (!response.readableStreamBody) {
+            throw new Error(`${path} came without a body`);
+        }
+        return response.readableStreamBody;
+    }
+
+    private async document<T>(path: string): Promise<T | undefined> {
+        try {
+            return JSON.parse((await this.container.getBlobClient(path).downloadToBuffer()).toString("utf8")) as T;
+        } catch (error) {
+            if (error instanceof RestError && error.statusCode === 404) {
+                return undefined;
+            }
+            throw error;
+        }
+    }
+}
+
+/**
+ * A SAS for one container: create, write, add and read; no delete, no list. Good for two days from the beginning of
+ * `validFrom` (`YYYY-MM-DD`, UTC), so that a build started at its last minute can still be stored.
+ *
+ * @returns the query string, without `?`
+ */
+export function containerSas(
+    credential: StorageSharedKeyCredential,
+    endpoint: string,
+    containerName: string,
+    validFrom: string,
+): string {
+    const startsOn = new Date(`${validFrom}T00:00:00Z`);
+    if (Number.isNaN(startsOn.getTime())) {
+        throw new Error(`${validFrom} is not a day (YYYY-MM-DD)`);
+    }
+    const day = 24 * 3600 * 1000;
+    return generateBlobSASQueryParameters(
+        {
+            containerName,
+            permissions: ContainerSASPermissions.from({ create: true, write: true, add: true, read: true }),
+            // A quarter of an hour for clocks that differ.
+            startsOn: new Date(startsOn.getTime() - 15 * 60 * 1000),
+            expiresOn: new Date(startsOn.getTime() + 2 * day),
+            // The embedded store speaks plain HTTP on the machine's own bridge; any other must be HTTPS.
+            protocol: endpoint.startsWith("https:") ? SASProtocol.Https : SASProtocol.HttpsAndHttp,
+        },
+        credential,
+    ).toString();
+}
