@@ -53,6 +53,8 @@ const credentialDirectory = "/ke1/credential";
  * (docs/exporter.md).
  */
 const exporterConflict = 3;
+/** The wrapper's exit code when the exporter said why, and its own exit code decides (docs/exporter.md). */
+const wrapperTurnedAway = 75;
 /** The exporter's exit code for a configuration that it cannot work with. */
 const exporterMisconfigured = 2;
 
@@ -107,10 +109,14 @@ export class BuildJob extends pulumi.ComponentResource {
                                     values: [exporterMisconfigured, exporterConflict],
                                 },
                             },
-                            // A build that failed will fail again.
+                            // A build that failed will fail again; one that the exporter turned away never ran.
                             {
                                 action: "FailJob",
-                                onExitCodes: { containerName: "build", operator: "NotIn", values: [0] },
+                                onExitCodes: {
+                                    containerName: "build",
+                                    operator: "NotIn",
+                                    values: [0, wrapperTurnedAway],
+                                },
                             },
                         ],
                     },
