@@ -65,8 +65,14 @@ lint: node_modules/.stamp ## types, rules, format
 	@cd exporter && test -z "$$(gofmt -l .)" && go vet ./...
 
 unit: all ## tests without a cluster
+	@mkdir -p .ke1
 	@$(BIN)/mocha --config tests/mocharc.unit.json
-	@cd exporter && go test ./...
+	@cd exporter && go test -count=1 -v ./... >../.ke1/exporter-tests.log 2>&1; status=$$?; \
+		test $$status -eq 0 || grep -vE '^(=== |--- PASS|\s+--- PASS|PASS|ok )' ../.ke1/exporter-tests.log; \
+		awk '/^--- PASS/ { p++ } /^--- FAIL/ { f++ } /^--- SKIP/ { s++ } \
+			END { printf "exporter:\n  %d passing\n", p; if (f) printf "  %d failing\n", f; if (s) printf "  %d pending\n", s }' \
+			../.ke1/exporter-tests.log; \
+		exit $$status
 
 integration: all ## tests on the embedded platform
 	@bin/ke1 platform up

@@ -8,18 +8,22 @@ export interface ConfigSource {
     readonly get: (key: string) => string | undefined;
 }
 
-/** The stack's configuration, checked and with its defaults. Pulumi.yaml says what each key is for. */
-export interface Settings {
+/** What to build. It can be read, and the sources found, before there is any platform. */
+export interface SourceSettings {
     readonly source: string;
     /** The tags or commits to build; one empty string stands for what `HEAD` is. Never empty. */
     readonly buildTags: readonly string[];
     readonly allowDirty: boolean;
     readonly command: readonly string[];
-    readonly artifactDirectory: string;
     /** Empty, or a reference by digest. */
     readonly image: string;
-    readonly imageName: string;
     readonly dockerfile: string;
+}
+
+/** The stack's configuration, checked and with its defaults. Pulumi.yaml says what each key is for. */
+export interface Settings extends SourceSettings {
+    readonly artifactDirectory: string;
+    readonly imageName: string;
     /** Empty where the Dockerfile is given no BASE_IMAGE. */
     readonly baseImage: string;
     /** Empty, or a reference by digest. */
@@ -84,19 +88,14 @@ export function readSettings(
     const usesPlatform = !ownCluster || registry === "" || blobEndpoint === "";
     const platform = usesPlatform ? platformOrError() : undefined;
     return {
-        source: environment["SOURCE"] || read.text("source", "example/ke-1"),
-        buildTags: readBuildTags(read, environment),
-        allowDirty: /^(1|true|yes)$/i.test(environment["ALLOW_DIRTY"] ?? "") || read.flag("allowDirty"),
-        command: read.list("command"),
+        ...readSourceSettings(config, environment),
         artifactDirectory: read.matching(
             "artifactDirectory",
             "bin",
             relativePath,
             "a path inside the working directory",
         ),
-        image: read.matching("image", "", digestReference, "an image by digest: repository@sha256:…"),
         imageName: read.matching("imageName", "ke-1-build", repositoryName, "a repository name: lower case, no tag"),
-        dockerfile: read.matching("dockerfile", "Dockerfile", relativePath, "a path inside the source"),
         baseImage: read.text("baseImage") || (platform?.baseImage ?? ""),
         exporterImage: read.matching("exporterImage", "", digestReference, "an image by digest: repository@sha256:…"),
         registry: registry || (platform?.registry ?? ""),
@@ -120,6 +119,19 @@ export function readSettings(
         runAsUser: read.integer("runAsUser", 65_532, 1),
         maxPods: read.integer("maxPods", 100, 1),
         usesPlatform,
+    };
+}
+
+/** The part of the configuration that says what to build; the environment overrides it as in `readSettings`. */
+export function readSourceSettings(config: ConfigSource, environment: NodeJS.ProcessEnv = process.env): SourceSettings {
+    const read = new Reader(config);
+    return {
+        source: environment["SOURCE"] || read.text("source", "example/ke-1"),
+        buildTags: readBuildTags(read, environment),
+        allowDirty: /^(1|true|yes)$/i.test(environment["ALLOW_DIRTY"] ?? "") || read.flag("allowDirty"),
+        command: read.list("command"),
+        image: read.matching("image", "", digestReference, "an image by digest: repository@sha256:…"),
+        dockerfile: read.matching("dockerfile", "Dockerfile", relativePath, "a path inside the source"),
     };
 }
 

@@ -1,3 +1,4 @@
+import type { SourceSettings } from "../config";
 import type { SourceIdentity } from "../contract/manifest";
 import { UserError } from "../contract/errors";
 import { prepareBuildContext } from "./buildContext";
@@ -17,16 +18,6 @@ export interface BuildPlan {
     readonly usesEntrypoint: boolean;
     /** What a person should know about the source. */
     readonly notes: readonly string[];
-}
-
-/** The part of the stack's settings that says what to build. */
-export interface SourceSettings {
-    readonly source: string;
-    readonly buildTags: readonly string[];
-    readonly allowDirty: boolean;
-    readonly dockerfile: string;
-    readonly command: readonly string[];
-    readonly image: string;
 }
 
 /**

@@ -1,0 +1,173 @@
+import * as fs from "node:fs";
+import * as path from "node:path";
+
+import { kubectl, projectDirectory, TemporaryStack } from "../tests/helpers/ke1";
+import { TemporaryRepository } from "../tests/helpers/temporary";
+import { row, summarize } from "./statistics";
+import type { Sample } from "./statistics";
+
+/**
+ * What `ke1 up` costs over doing it by hand. Both sides run the same command in the same image, which is on the node
+ * already: `kubectl create` and `kubectl wait` of a plain Job without log or artifacts, and `ke1 up` of a new BUILD_TAG on
+ * a stack that is there. The sides take turns in one run, so that a machine whose speed drifts is the same to both.
+ */
+const runs = Number(process.env["RUNS"] ?? "7");
+const many = Number(process.env["MANY"] ?? "20");
+const seconds = Number(process.env["BUILD_SECONDS"] ?? "2");
+const buildScript = `echo building; sleep ${seconds}; mkdir -p bin; echo built > bin/result`;
+
+async function main(): Promise<void> {
+    const repository = new TemporaryRepository();
+    repository.file("Dockerfile", "ARG BASE_IMAGE\nFROM ${BASE_IMAGE}\nWORKDIR /src\nRUN chown 65532:65532 .\n");
+    const stack = new TemporaryStack("bench", {
+        source: repository.path,
+        command: ["sh", "-c", buildScript],
+        cpuRequest: "10m",
+    });
+    const byHand = new ByHand();
+    try {
+        let tags = 0;
+        const commit = () => {
+            const tag = `run-${++tags}`;
+            repository.commit(tag);
+            repository.git("tag", tag);
+            return tag;
+        };
+        const up = async (configuration: Record<string, unknown>) => {
+            stack.configure(configuration);
+            return timed("ke1 up", async () => stack.ke1(["up", "--yes"]));
+        };
+        // Builds the image, and puts it and all else in place; from here on both sides use the same one by its digest.
+        await up({ buildTag: commit() });
+        const image = (await stack.ke1(["stack", "output", "image"])).stdout.trim();
+        await byHand.prepare(image);
+        await byHand.run(1);
+        await up({ image, buildTag: commit() });
+
+        const one = { byHand: [] as number[], ke1: [] as number[] };
+        for (let run = 0; run < runs; run++) {
+            one.byHand.push(await byHand.run(1));
+            one.ke1.push(await up({ image, buildTag: commit() }));
+        }
+        const nothing = { up: [] as number[], preview: [] as number[] };
+        for (let run = 0; run < runs; run++) {
+            nothing.up.push(await timed("ke1 up", async () => stack.ke1(["up", "--yes"])));
+            nothing.preview.push(await timed("ke1 preview", async () => stack.ke1(["preview"])));
+        }
+        const several = { byHand: [] as number[], ke1: [] as number[] };
+        for (let run = 0; run < Math.max(3, Math.ceil(runs / 2)); run++) {
+            several.byHand.push(await byHand.run(many));
+            several.ke1.push(await up({ image, buildTags: Array.from({ length: many }, commit) }));
+        }
+        report({
+            [`kubectl create + wait, 1 build of ${seconds} s`]: summarize(one.byHand),
+            [`ke1 up, 1 build of ${seconds} s`]: summarize(one.ke1),
+            ratio: ratios(one.ke1, one.byHand),
+            [`kubectl create + wait, ${many} builds at once`]: summarize(several.byHand),
+            [`ke1 up, ${many} builds at once`]: summarize(several.ke1),
+            "ratio ": ratios(several.ke1, several.byHand),
+            "ke1 up, nothing to do": summarize(nothing.up),
+            "ke1 preview, nothing to do": summarize(nothing.preview),
+        });
+    } finally {
+        await byHand.remove();
+        await stack.remove();
+        repository.remove();
+    }
+}
+
+function ratios(a: readonly number[], b: readonly number[]): Sample {
+    return summarize(a.map((value, index) => value / (b[index] ?? NaN)));
+}
+
+async function timed(what: string, action: () => Promise<{ code: number; stderr: string; seconds: number }>) {
+    const finished = await action();
+    if (finished.code !== 0) {
+        throw new Error(`${what} failed:\n${finished.stderr}`);
+    }
+    return finished.seconds;
+}
+
+/** The baseline: plain Jobs in a namespace of their own. */
+class ByHand {
+    private readonly namespace = `tmp-bench-${process.pid}`;
+    private made = 0;
+    private image = "";
+
+    public async prepare(image: string): Promise<void> {
+        this.image = image;
+        await kubectl("create", "namespace", this.namespace);
+    }
+
+    public async run(count: number): Promise<number> {
+        const names = Array.from({ length: count }, () => `by-hand-${++this.made}`);
+        const file = path.join(projectDirectory, ".ke1", `${this.namespace}.json`);
+        fs.mkdirSync(path.dirname(file), { recursive: true });
+        const items = names.map((name) => this.job(name));
+        fs.writeFileSync(file, JSON.stringify({ apiVersion: "v1", kind: "List", items }));
+        const started = process.hrtime.bigint();
+        await kubectl("create", "-n", this.namespace, "-f", file);
+        await kubectl(
+            "wait",
+            "-n",
+            this.namespace,
+            "--for=condition=complete",
+            "--timeout=600s",
+            ...names.map((name) => `job/${name}`),
+        );
+        const took = Number(process.hrtime.bigint() - started) / 1e9;
+        await kubectl("delete", "-n", this.namespace, "-f", file, "--wait=true");
+        fs.rmSync(file);
+        return took;
+    }
+
+    public async remove(): Promise<void> {
+        await kubectl("delete", "namespace", this.namespace, "--ignore-not-found");
+    }
+
+    private job(name: string): object {
+        return {
+            apiVersion: "batch/v1",
+            kind: "Job",
+            metadata: { name },
+            spec: {
+                backoffLimit: 0,
+                template: {
+                    spec: {
+                        restartPolicy: "Never",
+                        automountServiceAccountToken: false,
+                        enableServiceLinks: false,
+                        containers: [
+                            {
+                                name: "build",
+                                image: this.image,
+                                command: ["sh", "-c", buildScript],
+                                securityContext: { runAsUser: 65532, runAsGroup: 65532 },
+                                resources: { requests: { cpu: "10m" } },
+                            },
+                        ],
+                    },
+                },
+            },
+        };
+    }
+}
+
+function report(samples: Record<string, Sample>): void {
+    process.stdout.write(
+        `| ${"seconds".padEnd(52)} | ${["min", "median", "max"].map((x) => x.padStart(8)).join(" | ")} |\n`,
+    );
+    process.stdout.write(`|${"-".repeat(54)}|${"---------:|".repeat(3)}\n`);
+    for (const [name, sample] of Object.entries(samples)) {
+        process.stdout.write(`${row(name, sample)}\n`);
+    }
+    const directory = path.join(projectDirectory, "bench", "results");
+    fs.mkdirSync(directory, { recursive: true });
+    const file = path.join(directory, `launch-${new Date().toISOString().replace(/[:.]/g, "")}.json`);
+    fs.writeFileSync(file, JSON.stringify({ runs, many, buildSeconds: seconds, samples }, undefined, 2));
+}
+
+main().catch((error: unknown) => {
+    process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
+    process.exitCode = 1;
+});

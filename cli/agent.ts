@@ -1,0 +1,22 @@
+import { Command } from "commander";
+
+/** The commands that the stack's program runs. They read their input from the environment, which the program declares. */
+export function agentCommands(): Command[] {
+    return [
+        new Command("store")
+            .description("(run by the program) the blob container")
+            .addCommand(new Command("create").action(async () => (await actions()).createStore())),
+        new Command("identity")
+            .description("(run by the program) the exporter's credential")
+            .addCommand(new Command("grant").action(async () => (await actions()).grantIdentity()))
+            .addCommand(new Command("revoke").action(async () => (await actions()).revokeIdentity())),
+        new Command("await")
+            .description("(run by the program) wait for a build's outcome")
+            .action(async () => (await actions()).awaitJob()),
+    ];
+}
+
+/** Loaded when one of them runs: `ke1 up` itself needs neither the store's client nor the cluster's. */
+async function actions() {
+    return import("./agentActions");
+}

@@ -1,0 +1,133 @@
+import { awaitBuild, BuildFailure } from "../launcher/await";
+import { Cluster } from "../launcher/cluster";
+import { containerSas } from "../launcher/store";
+import { openStore, pollIntervalFor, required, storageCredential } from "./context";
+
+/** At most this much of a build's log is shown by `up`, in characters: the engine keeps what is shown in its state. */
+const liveLogLimit = 48 * 1024;
+/** Of a longer log, this many lines are shown once more at the end of a failed build. */
+const lastLines = 25;
+
+/** Makes the blob container if there is none. */
+export async function createStore(): Promise<void> {
+    const container = required("KE1_BLOB_CONTAINER");
+    await openStore(`${required("KE1_BLOB_ENDPOINT")}/${container}`).create();
+    process.stdout.write(JSON.stringify({ container }));
+}
+
+/** Makes a SAS and brings it to the cluster; prints only the name of its Secret. */
+export async function grantIdentity(): Promise<void> {
+    const endpoint = required("KE1_BLOB_ENDPOINT");
+    const secret = required("KE1_SECRET");
+    const validFrom = required("KE1_VALID_FROM");
+    const sas = containerSas(storageCredential(endpoint), endpoint, required("KE1_BLOB_CONTAINER"), validFrom);
+    const labels = { "app.kubernetes.io/name": "ke-1-build", "app.kubernetes.io/managed-by": "ke1" };
+    await cluster().putSecret(required("KE1_NAMESPACE"), secret, labels, { sas });
+    process.stdout.write(JSON.stringify({ secret, validFrom }));
+}
+
+/** Takes the Secret away. */
+export async function revokeIdentity(): Promise<void> {
+    await cluster().deleteSecret(required("KE1_NAMESPACE"), required("KE1_SECRET"));
+}
+
+function cluster(): Cluster {
+    return Cluster.connect({
+        kubeconfig: process.env["KE1_KUBECONFIG"] ?? "",
+        context: process.env["KE1_KUBE_CONTEXT"] ?? "",
+    });
+}
+
+/** Waits for a build; prints progress on stderr, and the result as JSON on stdout. */
+export async function awaitJob(): Promise<void> {
+    const containerUrl = required("KE1_CONTAINER_URL");
+    const buildTag = required("KE1_BUILD_TAG");
+    const namespace = required("KE1_NAMESPACE");
+    const job = required("KE1_JOB");
+    const store = openStore(containerUrl);
+    const kubernetes = cluster();
+    const interrupted = new AbortController();
+    process.once("SIGINT", () => {
+        interrupted.abort();
+    });
+    const log = new LimitedLog(buildTag);
+    try {
+        const result = await awaitBuild(
+            kubernetes,
+            store,
+            {
+                namespace,
+                job,
+                buildTag,
+                tree: required("KE1_SOURCE_TREE"),
+                command: JSON.parse(required("KE1_COMMAND")) as readonly string[],
+                pollInterval: pollIntervalFor(containerUrl),
+                pullLimit: 60_000,
+                scheduleLimit: 600_000,
+            },
+            { phase: (text) => process.stderr.write(`${buildTag}: ${text}\n`), logLine: (line) => log.line(line) },
+            interrupted.signal,
+        );
+        process.stderr.write(`${buildTag}: ${result.outcome}, ${countOf(result.artifactCount)} stored\n`);
+        process.stdout.write(JSON.stringify(result));
+    } catch (error) {
+        if (!(error instanceof BuildFailure)) {
+            throw error;
+        }
+        if (interrupted.signal.aborted) {
+            // An interrupted build holds nothing of the cluster; `up` starts it again.
+            await kubernetes.suspendJob(namespace, job, true);
+            process.stderr.write(`${buildTag}: Cancelled; \`ke1 up\` starts the build again\n`);
+            process.exitCode = 130;
+            return;
+        }
+        process.stderr.write(failureReport(buildTag, error, log, (path) => store.blobUrl(path)));
+        process.exitCode = 1;
+    }
+}
+
+function countOf(artifacts: number): string {
+    return artifacts === 1 ? "1 artifact" : `${artifacts} artifacts`;
+}
+
+function failureReport(tag: string, failure: BuildFailure, log: LimitedLog, url: (path: string) => string): string {
+    const rest = log.unshown();
+    return [
+        ...(rest.length > 0 ? ["the last lines of the log:", ...rest.map((line) => `    ${line}`)] : []),
+        ...(failure.details.events?.length ? ["what Kubernetes says:"] : []),
+        ...(failure.details.events ?? []).map((event) => `    ${event}`),
+        `${tag}: ${failure.outcome}: ${failure.message}`,
+        ...(failure.details.log ? [`log: ${url(failure.details.log)}`, `more: ke1 logs ${tag}`] : []),
+        "",
+    ].join("\n");
+}
+
+/** Shows a log as it comes, up to a limit, and keeps its end. */
+class LimitedLog {
+    private shown = 0;
+    private cut = false;
+    private last: string[] = [];
+
+    public constructor(private readonly buildTag: string) {}
+
+    public line(line: string): void {
+        if (!this.cut && this.shown + line.length < liveLogLimit) {
+            this.shown += line.length + 1;
+            process.stderr.write(`${line}\n`);
+            return;
+        }
+        if (!this.cut) {
+            this.cut = true;
+            process.stderr.write(`(the log goes on: ke1 logs ${this.buildTag} --follow)\n`);
+        }
+        this.last.push(line);
+        if (this.last.length > 2 * lastLines) {
+            this.last = this.last.slice(-lastLines);
+        }
+    }
+
+    /** The log's last lines, when they were not shown as they came. */
+    public unshown(): readonly string[] {
+        return this.last.slice(-lastLines);
+    }
+}

@@ -1,0 +1,135 @@
+import { UserError } from "../contract/errors";
+import { downloadArtifacts } from "../launcher/artifacts";
+import { listBuilds } from "../launcher/builds";
+import { Cluster } from "../launcher/cluster";
+import { showLog } from "../launcher/logs";
+import { resolveSource } from "../source/resolve";
+import { openStore, pollIntervalFor } from "./context";
+import { stackSettings } from "./settings";
+
+export interface StackOptions {
+    readonly stack: string;
+    readonly cwd: string;
+}
+
+export interface LogsOptions extends StackOptions {
+    readonly follow: boolean;
+    readonly offset: string;
+}
+
+export interface ArtifactsOptions extends StackOptions {
+    readonly to?: string;
+    readonly json: boolean;
+}
+
+export interface BuildsOptions extends StackOptions {
+    readonly json: boolean;
+}
+
+function open(options: StackOptions, tag?: string) {
+    const stack = stackSettings(options.cwd, options.stack);
+    const settings = stack.read();
+    const containerUrl = `${settings.blobEndpoint}/${settings.blobContainer}`;
+    const buildTag =
+        tag ??
+        resolveSource({
+            source: settings.source,
+            buildTag: settings.buildTags[0] ?? "",
+            // Which changes there are does not matter to what has been built.
+            allowDirty: settings.allowDirty,
+            projectDirectory: stack.projectDirectory,
+        }).buildTag;
+    return { settings, containerUrl, store: openStore(containerUrl), buildTag };
+}
+
+/** Writes a log to stdout. */
+export async function logs(tag: string | undefined, options: LogsOptions): Promise<void> {
+    const offset = Number(options.offset);
+    if (!Number.isSafeInteger(offset) || offset < 0) {
+        throw new UserError(`--offset must be a number of bytes, not ${options.offset}`);
+    }
+    const { store, buildTag, containerUrl } = open(options, tag);
+    const interrupted = new AbortController();
+    process.once("SIGINT", () => interrupted.abort());
+    const shown = await showLog(
+        store,
+        buildTag,
+        { follow: options.follow, offset, pollInterval: pollIntervalFor(containerUrl), startLimit: 60_000 },
+        (bytes) => process.stdout.write(bytes),
+        interrupted.signal,
+    );
+    if (interrupted.signal.aborted) {
+        process.stderr.write(`go on with: ke1 logs ${buildTag} --follow --offset ${shown.offset}\n`);
+        process.exitCode = 130;
+    }
+}
+
+/** Lists or downloads a build's artifacts. */
+export async function artifacts(tag: string | undefined, options: ArtifactsOptions): Promise<void> {
+    const { store, buildTag } = open(options, tag);
+    const manifest = await store.manifest(buildTag);
+    if (!manifest) {
+        throw new UserError(
+            `${buildTag} has no artifacts: it was not built, or failed; \`ke1 builds\` lists what there is`,
+        );
+    }
+    if (options.to !== undefined) {
+        await downloadArtifacts(store, manifest, options.to, (artifact, file) => {
+            process.stderr.write(`${artifact.name}: ${artifact.size} bytes, sha256 verified\n`);
+            process.stdout.write(`${file}\n`);
+        });
+    } else if (options.json) {
+        process.stdout.write(`${JSON.stringify(manifest.artifacts, undefined, 2)}\n`);
+    } else {
+        for (const artifact of manifest.artifacts) {
+            process.stdout.write(`${artifact.sha256}  ${String(artifact.size).padStart(12)}  ${artifact.name}\n`);
+        }
+    }
+}
+
+/** Lists builds. */
+export async function builds(options: BuildsOptions): Promise<void> {
+    const { store } = open(options, "");
+    const found = await listBuilds(store);
+    if (options.json) {
+        process.stdout.write(`${JSON.stringify(found, undefined, 2)}\n`);
+        return;
+    }
+    const rows = [
+        ["BUILD_TAG", "OUTCOME", "STARTED", "SECONDS", "ATTEMPTS", "ARTIFACTS"],
+        ...found.map((build) => [
+            build.buildTag,
+            build.outcome,
+            build.startedAt?.replace(/\.\d+Z$/, "Z") ?? "-",
+            build.buildSeconds?.toFixed(1) ?? "-",
+            String(build.attempts),
+            String(build.artifacts),
+        ]),
+    ];
+    const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)));
+    for (const row of rows) {
+        process.stdout.write(
+            `${row
+                .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+                .join("  ")
+                .trimEnd()}\n`,
+        );
+    }
+}
+
+/** Suspends the running Jobs of a tag. */
+export async function cancel(tag: string, options: StackOptions): Promise<void> {
+    const { settings } = open(options, tag);
+    const cluster = Cluster.connect({ kubeconfig: settings.kubeconfig, context: settings.kubeContext });
+    const jobs = await cluster.jobsWithLabel(settings.namespace, `ke1.dev/build-tag=${tag}`);
+    const running = jobs.filter((job) => !job.status?.completionTime && (job.status?.active ?? 0) > 0);
+    if (running.length === 0) {
+        throw new UserError(
+            `no build of ${tag} is running in ${settings.namespace}; \`ke1 builds\` lists what there is`,
+        );
+    }
+    for (const job of running) {
+        await cluster.suspendJob(settings.namespace, job.metadata?.name ?? "", true);
+        process.stderr.write(`${tag}: cancelled ${job.metadata?.name ?? ""}\n`);
+    }
+}

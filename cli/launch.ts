@@ -1,0 +1,45 @@
+import * as path from "node:path";
+
+import { readSourceSettings } from "../config";
+import { planBuilds } from "../source/plan";
+import { platformIsUp, platformUp } from "../platform";
+import { readDescriptor } from "../platform/descriptor";
+import { stackSettings } from "./settings";
+
+/** What an operation of the engine is about to be done with. */
+export interface Operation {
+    readonly kind: "up" | "preview" | "refresh" | "destroy";
+    readonly stack: string;
+    readonly projectDirectory: string;
+}
+
+/**
+ * Makes ready what the program needs: the embedded platform where the stack uses it, and the sources. What the user can
+ * mend is found here, before the engine starts, so that it is one line and exit code 2.
+ *
+ * @returns variables for the environment of the program and its providers
+ */
+export async function beforeOperation(operation: Operation): Promise<NodeJS.ProcessEnv> {
+    // Relative to where the person is, not to the project.
+    const source = process.env["SOURCE"] ? path.resolve(process.env["SOURCE"]) : "";
+    process.env["SOURCE"] = source;
+    const stack = stackSettings(operation.projectDirectory, operation.stack);
+    if (!stack.isBuildProject) {
+        return {};
+    }
+    const builds = operation.kind === "up" || operation.kind === "preview";
+    // First, so that nobody waits minutes for a platform to be told that the tag does not exist.
+    const plans = builds ? planBuilds(readSourceSettings(stack.config), stack.projectDirectory) : [];
+    if (stack.needsPlatform && !(await platformIsUp())) {
+        await platformUp();
+    }
+    if (builds) {
+        stack.read();
+    }
+    plans.forEach((plan) => plan.notes.forEach((note) => process.stderr.write(`${plan.buildTag}: ${note}\n`)));
+    const platform = stack.needsPlatform ? readDescriptor() : undefined;
+    return {
+        SOURCE: source,
+        ...(platform && !process.env["DOCKER_HOST"] ? { DOCKER_HOST: platform.dockerHost } : {}),
+    };
+}

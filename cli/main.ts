@@ -1,0 +1,51 @@
+import { Command, CommanderError } from "commander";
+
+import { messageOf, UserError } from "../contract/errors";
+import { agentCommands } from "./agent";
+import { buildCommands } from "./builds";
+import { beforeOperation } from "./launch";
+import { platformCommand } from "./platform";
+import { stackCommands } from "./stack";
+
+/** Wrong usage or configuration. */
+const exitUsage = 2;
+
+async function main(): Promise<void> {
+    const program = new Command("ke1")
+        .description("Builds a source tree in a Kubernetes cluster and hands back binaries and logs.")
+        .exitOverride()
+        .showHelpAfterError("(ke1 --help says what there is)");
+    for (const command of [...stackCommands({ beforeOperation }), ...buildCommands(), platformCommand()]) {
+        program.addCommand(command);
+    }
+    for (const command of agentCommands()) {
+        program.addCommand(command, { hidden: true });
+    }
+    program.commands.forEach(overrideExit);
+    try {
+        await program.parseAsync(process.argv);
+    } catch (error) {
+        process.exitCode = report(error);
+    }
+}
+
+function overrideExit(command: Command): void {
+    command.exitOverride();
+    command.commands.forEach(overrideExit);
+}
+
+function report(error: unknown): number {
+    if (error instanceof CommanderError) {
+        // Commander has printed its message; help that was asked for is no error.
+        return error.exitCode === 0 ? 0 : exitUsage;
+    }
+    if (error instanceof UserError) {
+        process.stderr.write(`error: ${error.message}\n`);
+        return exitUsage;
+    }
+    const detail = process.env["KE1_DEBUG"] && error instanceof Error ? (error.stack ?? "") : messageOf(error);
+    process.stderr.write(`error: ${detail}\n`);
+    return 1;
+}
+
+void main();
