@@ -1,0 +1,91 @@
+package attempt
+
+import (
+	"strings"
+
+	"github.com/kerbodyne/ke-1-build/exporter/internal/contract"
+)
+
+// The types of an in-toto Statement v1 (https://github.com/in-toto/attestation/blob/main/spec/v1/statement.md) with SLSA
+// v1 provenance (https://slsa.dev/spec/v1.0/provenance).
+type (
+	statement struct {
+		Type          string     `json:"_type"`
+		Subject       []resource `json:"subject"`
+		PredicateType string     `json:"predicateType"`
+		Predicate     provenance `json:"predicate"`
+	}
+	resource struct {
+		Name   string            `json:"name,omitempty"`
+		URI    string            `json:"uri,omitempty"`
+		Digest map[string]string `json:"digest,omitempty"`
+	}
+	provenance struct {
+		BuildDefinition buildDefinition `json:"buildDefinition"`
+		RunDetails      runDetails      `json:"runDetails"`
+	}
+	buildDefinition struct {
+		BuildType            string         `json:"buildType"`
+		ExternalParameters   map[string]any `json:"externalParameters"`
+		InternalParameters   map[string]any `json:"internalParameters"`
+		ResolvedDependencies []resource     `json:"resolvedDependencies"`
+	}
+	runDetails struct {
+		Builder    map[string]string `json:"builder"`
+		Metadata   map[string]string `json:"metadata"`
+		Byproducts []resource        `json:"byproducts"`
+	}
+)
+
+const (
+	buildType = "https://github.com/kerbodyne/ke-1-build/build-types/job/v1"
+	builderID = "https://github.com/kerbodyne/ke-1-build/exporter"
+)
+
+// provenanceOf says the same as the manifest, with the same digests, in the words of the supply chain's tools.
+func provenanceOf(m *contract.Manifest, pod contract.Pod) statement {
+	subject := make([]resource, len(m.Artifacts))
+	for i, artifact := range m.Artifacts {
+		subject[i] = resource{Name: "bin/" + artifact.Name, Digest: map[string]string{"sha256": artifact.SHA256}}
+	}
+	repository, digest, _ := strings.Cut(m.Image, "@sha256:")
+	return statement{
+		Type:          "https://in-toto.io/Statement/v1",
+		Subject:       subject,
+		PredicateType: "https://slsa.dev/provenance/v1",
+		Predicate: provenance{
+			BuildDefinition: buildDefinition{
+				BuildType: buildType,
+				ExternalParameters: map[string]any{
+					"buildTag": m.BuildTag, "source": m.Source, "command": m.Command, "image": m.Image,
+				},
+				InternalParameters: map[string]any{"job": m.Job, "pod": pod, "attempt": m.Attempt},
+				ResolvedDependencies: []resource{
+					{Name: "source", Digest: sourceDigest(m.Source)},
+					{Name: "image", URI: "docker://" + repository, Digest: map[string]string{"sha256": digest}},
+				},
+			},
+			RunDetails: runDetails{
+				Builder: map[string]string{"id": builderID},
+				Metadata: map[string]string{
+					"invocationId": strings.Join([]string{m.Job.Namespace, m.Job.Name, pod.UID}, "/"),
+					"startedOn":    m.StartedAt,
+					"finishedOn":   m.FinishedAt,
+				},
+				Byproducts: []resource{{Name: m.Log.Name, Digest: map[string]string{"sha256": m.Log.SHA256}}},
+			},
+		},
+	}
+}
+
+// sourceDigest uses the names of in-toto's digest sets.
+func sourceDigest(source contract.Source) map[string]string {
+	if content, ok := strings.CutPrefix(source.Tree, "sha256:"); ok {
+		return map[string]string{"sha256": content}
+	}
+	digest := map[string]string{"gitTree": source.Tree}
+	if source.Commit != "" {
+		digest["gitCommit"] = source.Commit
+	}
+	return digest
+}

@@ -1,0 +1,232 @@
+// Package store writes to one container of an Azure Blob store with a shared access signature that may create, write,
+// add and read, but neither list nor delete.
+package store
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/streaming"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/to"
+	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/blob"
+	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/blockblob"
+	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/container"
+	"golang.org/x/crypto/x509roots/fallback/bundle"
+)
+
+var (
+	// ErrExists: a blob that must be new is there already.
+	ErrExists = errors.New("the blob exists already")
+	// ErrNotFound: no such blob.
+	ErrNotFound = errors.New("no such blob")
+)
+
+// Container is the blob container of the builds. Its methods retry what may pass (no connection, 408, 429, 5xx) for
+// about two minutes, and may be used by several goroutines at once. No error's text has the credential in it.
+type Container struct {
+	client *container.Client
+}
+
+// Open does not connect yet. Progress takes a line for a person, now and then, while the store does not answer.
+func Open(containerURL, credentialFile string, progress func(format string, args ...any)) (*Container, error) {
+	u, err := ParseContainerURL(containerURL)
+	if err != nil {
+		return nil, fmt.Errorf("container URL %w", err)
+	}
+	transport := &http.Transport{
+		// No proxy from the environment: it would see the credential.
+		Proxy:               nil,
+		DialContext:         (&net.Dialer{Timeout: 10 * time.Second}).DialContext,
+		MaxIdleConnsPerHost: 32,
+		// Shorter than the 5 s after which Azurite closes an idle connection, so that none is closed as it is used.
+		IdleConnTimeout:       3 * time.Second,
+		TLSHandshakeTimeout:   10 * time.Second,
+		ExpectContinueTimeout: time.Second,
+		DisableCompression:    true,
+		ForceAttemptHTTP2:     false,
+	}
+	if u.Scheme == "https" {
+		transport.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots()}
+	}
+	client, err := container.NewClientWithNoCredential(u.String(), &container.ClientOptions{ClientOptions: azcore.ClientOptions{
+		Transport: &http.Client{
+			Transport: transport,
+			// A redirect could lead the credential elsewhere.
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		},
+		PerRetryPolicies: []policy.Policy{&credentialPolicy{
+			origin: u.Scheme + "://" + u.Host,
+			file:   credentialFile,
+			report: seldom(10*time.Second, func(trouble string) { progress("the store has trouble: %s", trouble) }),
+		}},
+		Telemetry: policy.TelemetryOptions{ApplicationID: "ke1-exporter"},
+		Retry: policy.RetryOptions{
+			MaxRetries:    30,
+			RetryDelay:    200 * time.Millisecond,
+			MaxRetryDelay: 5 * time.Second,
+			TryTimeout:    2 * time.Minute,
+		},
+	}})
+	if err != nil {
+		return nil, redacted{err}
+	}
+	return &Container{client: client}, nil
+}
+
+// seldom calls report at most once in so much time.
+func seldom(interval time.Duration, report func(string)) func(string) {
+	var mutex sync.Mutex
+	var last time.Time
+	return func(text string) {
+		mutex.Lock()
+		defer mutex.Unlock()
+		if now := time.Now(); now.Sub(last) >= interval {
+			last = now
+			report(text)
+		}
+	}
+}
+
+// roots are the machine's certificate authorities or, in an image that has none, Mozilla's.
+func roots() *x509.CertPool {
+	if pool, err := x509.SystemCertPool(); err == nil && !pool.Equal(x509.NewCertPool()) {
+		return pool
+	}
+	pool := x509.NewCertPool()
+	for root := range bundle.Roots() {
+		certificate, err := x509.ParseCertificate(root.Certificate)
+		if err != nil {
+			continue
+		}
+		if root.Constraint == nil {
+			pool.AddCert(certificate)
+		} else {
+			pool.AddCertWithConstraint(certificate, root.Constraint)
+		}
+	}
+	return pool
+}
+
+// Get returns a blob of at most limit bytes.
+func (c *Container) Get(ctx context.Context, name string, limit int64) ([]byte, error) {
+	response, err := c.client.NewBlobClient(name).DownloadStream(ctx, nil)
+	if err != nil {
+		return nil, explain("read", name, err)
+	}
+	body := response.NewRetryReader(ctx, nil)
+	defer body.Close()
+	content, err := io.ReadAll(io.LimitReader(body, limit+1))
+	if err != nil {
+		return nil, explain("read", name, err)
+	}
+	if int64(len(content)) > limit {
+		return nil, fmt.Errorf("%s is larger than %d bytes", name, limit)
+	}
+	return content, nil
+}
+
+// Put writes a small blob, over one that may be there.
+func (c *Container) Put(ctx context.Context, name, mediaType string, content []byte, metadata map[string]string) error {
+	_, err := c.client.NewBlockBlobClient(name).Upload(ctx, body(content), &blockblob.UploadOptions{
+		HTTPHeaders: &blob.HTTPHeaders{BlobContentType: &mediaType},
+		Metadata:    pointers(metadata),
+	})
+	return explain("write", name, err)
+}
+
+// PutNew writes a small blob that must not be there yet: ErrExists if it is. A retry after a lost answer may meet the
+// blob that it wrote itself: the caller compares.
+func (c *Container) PutNew(ctx context.Context, name, mediaType string, content []byte) error {
+	_, err := c.client.NewBlockBlobClient(name).Upload(ctx, body(content), &blockblob.UploadOptions{
+		HTTPHeaders:      &blob.HTTPHeaders{BlobContentType: &mediaType},
+		AccessConditions: ifNew(),
+	})
+	return explain("write", name, err)
+}
+
+// StageBlock sends a part of a blob; Commit makes a blob of them. All ids of a blob must have one length.
+func (c *Container) StageBlock(ctx context.Context, name, id string, content []byte) error {
+	_, err := c.client.NewBlockBlobClient(name).StageBlock(ctx, id, body(content), nil)
+	return explain("write", name, err)
+}
+
+// Commit makes a blob of the parts that were staged, over one that may be there.
+func (c *Container) Commit(ctx context.Context, name, mediaType string, ids []string, metadata map[string]string) error {
+	_, err := c.client.NewBlockBlobClient(name).CommitBlockList(ctx, ids, &blockblob.CommitBlockListOptions{
+		HTTPHeaders: &blob.HTTPHeaders{BlobContentType: &mediaType},
+		Metadata:    pointers(metadata),
+	})
+	return explain("write", name, err)
+}
+
+func body(content []byte) io.ReadSeekCloser { return streaming.NopCloser(bytes.NewReader(content)) }
+
+func ifNew() *blob.AccessConditions {
+	return &blob.AccessConditions{ModifiedAccessConditions: &blob.ModifiedAccessConditions{
+		IfNoneMatch: to.Ptr(azcore.ETagAny),
+	}}
+}
+
+func pointers(metadata map[string]string) map[string]*string {
+	result := make(map[string]*string, len(metadata))
+	for key, value := range metadata {
+		result[key] = &value
+	}
+	return result
+}
+
+// explain turns the SDK's many lines into one, without the credential.
+func explain(action, name string, err error) error {
+	if err == nil {
+		return nil
+	}
+	for _, ended := range []error{context.Canceled, context.DeadlineExceeded} {
+		if errors.Is(err, ended) {
+			return fmt.Errorf("could not %s %s: %w", action, name, ended)
+		}
+	}
+	var answer *azcore.ResponseError
+	if errors.As(err, &answer) {
+		switch {
+		case answer.StatusCode == http.StatusNotFound && answer.ErrorCode != "ContainerNotFound":
+			return fmt.Errorf("%w: %s", ErrNotFound, name)
+		case answer.ErrorCode == "BlobAlreadyExists" || answer.ErrorCode == "ConditionNotMet" ||
+			answer.ErrorCode == "LeaseIdMissing":
+			return fmt.Errorf("%w: %s", ErrExists, name)
+		}
+		return &ResponseError{action, name, answer.StatusCode, answer.ErrorCode}
+	}
+	text := Redact(err.Error())
+	if i := strings.IndexByte(text, '\n'); i >= 0 {
+		text = text[:i]
+	}
+	return fmt.Errorf("could not %s %s: %s", action, name, text)
+}
+
+// ResponseError is the store's refusal.
+type ResponseError struct {
+	action, name string
+	Status       int
+	// Code is the store's own, for example AuthorizationFailure.
+	Code string
+}
+
+func (e *ResponseError) Error() string {
+	hint := ""
+	if e.Status == http.StatusForbidden || e.Status == http.StatusUnauthorized {
+		hint = ": the credential has expired or may not do this"
+	}
+	return fmt.Sprintf("could not %s %s: the store answered %d %s%s", e.action, e.name, e.Status, e.Code, hint)
+}

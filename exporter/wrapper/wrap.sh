@@ -1,0 +1,203 @@
+#!/bin/sh
+# Runs a build and tells the exporter beside it how it went:
+#
+#     sh /ke1/bin/wrap make build
+#
+# For every POSIX sh (dash, busybox ash, bash). Environment: KE1_DIR, the volume shared with the exporter;
+# KE1_ARTIFACT_DIR, what to hand back, inside the working directory (default: bin). Ends with the build's exit code, or
+#
+#     0    without running anything, when the tag is built already
+#     1    when the build succeeded, but what it left cannot be handed back
+#     75   when the exporter turned the build away; the reason is printed
+#     125  when the build could not be started
+#
+# On the volume: `alive`, a FIFO that this process holds open as long as it lives; `log`; `artifacts/`; and `exit.json`,
+# written whole as the last act. docs/exporter.md has the details.
+
+set -u
+unset CDPATH
+# So that a build that calls its own build-wrapper target does not come here again.
+unset KE1_WRAP
+
+stop_before_build() {
+    printf 'ke1: %s\n' "$1" >&2
+    exit 125
+}
+
+# Must come before anything is written to the FIFO: nobody reads it then.
+heed_exporter() {
+    if [ -e "$shared/skip" ]; then
+        echo "ke1: built already, nothing to run" >&2
+        exit 0
+    fi
+    if [ -e "$shared/refuse" ]; then
+        IFS= read -r reason <"$shared/refuse"
+        printf 'ke1: the exporter turned the build away: %s\n' "$reason" >&2
+        exit 75
+    fi
+}
+
+# A line of our own, in the pod's log and in the build's.
+say() {
+    printf 'ke1: %s\n' "$*" >&8
+}
+
+[ $# -gt 0 ] || stop_before_build "usage: wrap <command> [argument]..."
+shared=$(cd -P -- "${KE1_DIR:-/nonexistent}" 2>/dev/null && pwd -P) || stop_before_build "KE1_DIR is not a directory"
+# As PID 1, the kernel drops a signal that has no handler.
+trap 'exit 143' TERM
+trap 'exit 130' INT
+
+[ -e "$shared/alive" ] || mkfifo "$shared/alive" 2>/dev/null || [ -e "$shared/alive" ] ||
+    stop_before_build "cannot make a FIFO in $shared: is the volume writable for uid $(id -u)?"
+# Blocks until the exporter opens it for reading: the go. Closed for all children, so that its end is this process's end.
+exec 9>"$shared/alive"
+heed_exporter
+echo 1 >&9
+
+# Output goes to the pod's log and to the volume. tee must outlive a SIGTERM to the whole process group: there are still
+# things to be said.
+mkfifo "$shared/output" || stop_before_build "cannot make a FIFO in $shared"
+(
+    trap '' TERM INT HUP
+    exec tee "$shared/log" <"$shared/output" 9>&-
+) &
+tee=$!
+exec 8>"$shared/output"
+
+code=125
+problem=
+started=$(date +%s 8>&- 9>&-)
+
+# Makes the working directory one that a build can write to.
+prepare() {
+    if [ ! -w . ]; then
+        say "$PWD is not writable for uid $(id -u 9>&-): building in a copy, $shared/work"
+        case $shared/ in
+            "${PWD%/}"/*)
+                say "$PWD cannot be copied into $shared, which is inside it: set WORKDIR in the Dockerfile"
+                return 1
+                ;;
+        esac
+        # Some cp complain of each owner that they cannot keep: of interest only if they fail.
+        if ! { mkdir "$shared/work" && cp -R -p -P . "$shared/work/"; } 2>"$shared/copy.log" 8>&- 9>&-; then
+            tail -n 5 "$shared/copy.log" >&8 9>&-
+            return 1
+        fi
+        cd "$shared/work" || return 1
+    fi
+    if [ ! -w "${HOME:-/nonexistent}" ]; then
+        HOME=$shared/home
+        mkdir "$HOME" 8>&- 9>&-
+        export HOME
+    fi
+    if [ ! -w "${TMPDIR:-/tmp}" ]; then
+        TMPDIR=$shared/tmp
+        mkdir "$TMPDIR" 8>&- 9>&-
+        export TMPDIR
+    fi
+    # The tree's owner is whoever made the image; without this, git refuses to work in it.
+    git_settings=${GIT_CONFIG_COUNT:-0}
+    export "GIT_CONFIG_KEY_$git_settings=safe.directory" "GIT_CONFIG_VALUE_$git_settings=*"
+    export GIT_CONFIG_COUNT=$((git_settings + 1))
+}
+
+# Runs the build in the background, as only `wait` lets a shell act on a signal at once.
+run() {
+    child=
+    interrupted=
+    trap 'interrupted=1; [ -z "$child" ] || kill -TERM "$child" 2>/dev/null' TERM INT HUP
+    # A shell makes what it starts in the background ignore SIGINT and SIGQUIT, and tests of a build may need them.
+    if env --default-signal=INT,QUIT true 2>/dev/null 8>&- 9>&-; then
+        env --default-signal=INT,QUIT "$@" >&8 2>&1 8>&- 9>&- &
+    else
+        "$@" >&8 2>&1 8>&- 9>&- &
+    fi
+    child=$!
+    [ -z "$interrupted" ] || kill -TERM "$child" 2>/dev/null
+    code=
+    while :; do
+        interrupted=
+        wait "$child"
+        status=$?
+        # 127 also means that an earlier wait, at whose very end a signal came, has had the result.
+        if [ "$status" -ne 127 ] || [ -z "$code" ]; then
+            code=$status
+        fi
+        [ -n "$interrupted" ] || break
+    done
+    # Nothing can stop what is left to do but SIGKILL.
+    trap '' TERM INT HUP
+}
+
+# Hands the artifact directory to the exporter; sets problem if it cannot.
+hand_back() {
+    dir=${KE1_ARTIFACT_DIR:-bin}
+    here=$(pwd -P)
+    case $dir in
+        /*) there=$dir ;;
+        *) there=./$dir ;;
+    esac
+    if ! there=$(cd -P -- "$there" 2>/dev/null && pwd -P); then
+        problem=no-artifacts
+        say "the build succeeded, but left no directory $dir/"
+        return
+    fi
+    case $there in
+        "${here%/}"/?*) ;;
+        *)
+            problem=artifacts-outside
+            say "the artifact directory $dir is not inside $here"
+            return
+            ;;
+    esac
+    if [ -z "$(ls -A -- "$there" 8>&- 9>&-)" ]; then
+        problem=no-artifacts
+        say "the build left nothing in $dir/"
+        return
+    fi
+    case $there in
+        "$shared"/*) set -- mv -- "$there" "$shared/artifacts" ;;
+        *) set -- cp -R -P -- "$there" "$shared/artifacts" ;;
+    esac
+    if [ -e "$shared/artifacts" ] || ! "$@" >&8 2>&1 8>&- 9>&-; then
+        problem=copy-failed
+        say "could not copy $dir/ to $shared/artifacts"
+    fi
+}
+
+# Waits until all output is on the volume, but not for ever: a process that the build left behind may hold the pipe open.
+end_output() {
+    exec 8>&-
+    (
+        trap 'kill -9 "${nap:-}" 2>/dev/null; exit 0' TERM
+        sleep 5 &
+        nap=$!
+        wait "$nap"
+        kill -9 "$tee" 2>/dev/null
+    ) >/dev/null 2>&1 9>&- &
+    watchdog=$!
+    if ! wait "$tee" 2>/dev/null; then
+        echo "ke1: a process that the build left behind holds its output open: not waiting for it" |
+            tee -a "$shared/log" 9>&-
+    fi
+    kill -TERM "$watchdog" 2>/dev/null
+}
+
+if prepare; then
+    run "$@"
+    if [ "$code" -eq 0 ]; then
+        hand_back
+    fi
+else
+    problem=not-prepared
+fi
+if [ "$code" -eq 0 ] && [ -n "$problem" ]; then
+    code=1
+fi
+end_output
+ended=$(date +%s 9>&-)
+printf '{"exitCode":%d,"startedAt":%d,"endedAt":%d,"problem":"%s"}\n' \
+    "$code" "$started" "$ended" "$problem" >"$shared/exit.json.new" &&
+    mv -f -- "$shared/exit.json.new" "$shared/exit.json" 9>&-
+exit "$code"
