@@ -1,6 +1,16 @@
 import { strict as assert } from "node:assert";
 import { execFileSync, spawn } from "node:child_process";
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+    chmodSync,
+    existsSync,
+    mkdirSync,
+    mkdtempSync,
+    readdirSync,
+    readFileSync,
+    rmSync,
+    statSync,
+    writeFileSync,
+} from "node:fs";
 import { get as httpsGet } from "node:https";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
@@ -52,6 +62,7 @@ describe("the embedded platform", function () {
 
     before(async () => {
         home = mkdtempSync(join(tmpdir(), "ke1-platform-"));
+        chmodSync(home, 0o755); // As another command may have left it.
         Object.assign(process.env, choices, { KE1_HOME: home });
         delete process.env["DOCKER_HOST"];
         settings = readSettings();
@@ -104,7 +115,10 @@ describe("the embedded platform", function () {
     it("has nothing to do the second time, and says so at once", async () => {
         const pids = pidsOfDaemons();
         const files = readFileSync(join(home, "platform.json"), "utf8");
+        const proxy = process.env["HTTPS_PROXY"] ?? "";
+        process.env["HTTPS_PROXY"] = "http://127.0.0.1:9"; // Another shell's environment is no reason for a restart.
         assert.equal(await platformIsUp(), true);
+        process.env["HTTPS_PROXY"] = proxy;
         const begin = performance.now();
         await platformUp();
         assert.ok(performance.now() - begin < 1000);
@@ -162,7 +176,7 @@ describe("the embedded platform", function () {
             this.skip(); // A Docker of the user's own: not ours to test.
         }
         const context = join(home, "context");
-        execFileSync("mkdir", [context]);
+        mkdirSync(context);
         writeFileSync(join(context, "Dockerfile"), `FROM ${descriptor.baseImage}\nRUN echo made-here > /made\n`);
         const docker = (...args: string[]) =>
             execFileSync("docker", ["--host", socket, ...args], {
@@ -283,6 +297,19 @@ describe("the embedded platform", function () {
         assert.equal(existsSync(home), false);
         assert.deepEqual(traces([]), []);
         await platformDown({ purge: true }); // Nothing left to do.
+    });
+
+    it("says that the disk is full, before it does anything", async () => {
+        mkdirSync(home);
+        execFileSync("mount", ["-t", "tmpfs", "-o", "size=16m", "tmpfs", home]);
+        try {
+            await assert.rejects(platformUp(), (error) => {
+                return error instanceof UserError && /has 0\.0 GiB free, and \d GiB are needed/.test(error.message);
+            });
+            assert.deepEqual(readdirSync(home), []);
+        } finally {
+            execFileSync("umount", [home]);
+        }
     });
 
     function kubectl(args: readonly string[]): string {

@@ -7,6 +7,7 @@ import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { PassThrough } from "node:stream";
 import { UserError } from "../../contract/errors";
+import { findGo } from "../../platform/binaries";
 import { findHierarchies } from "../../platform/cgroups";
 import { lacksSysResource, proxyEnvironment } from "../../platform/containerd";
 import { descriptorPath, readDescriptor } from "../../platform/descriptor";
@@ -180,6 +181,27 @@ describe("platform preflight", () => {
     it("sees whether runc may lower a container's OOM score", () => {
         assert.equal(lacksSysResource("CapEff:\t000001ffffffffff\n"), false);
         assert.equal(lacksSysResource("CapEff:\t000001fffeffffff\n"), true);
+    });
+
+    it("takes a Go that compiles both modules, or can fetch one that does, and says which it needs", async () => {
+        const directory = new TemporaryDirectory();
+        const path = process.env["PATH"] ?? "";
+        const pretend = (version: string, toolchain: string) =>
+            directory.file("go", `#!/bin/sh\nprintf '%s\\n%s\\n' '${version}' '${toolchain}'\n`, 0o755);
+        try {
+            process.env["PATH"] = `${directory.path}:${path}`;
+            pretend("go1.26.8", "local");
+            assert.equal(await findGo(), join(directory.path, "go"));
+            pretend("go1.22.1 X:boringcrypto", "auto");
+            assert.equal(await findGo(), join(directory.path, "go"));
+            pretend("go1.22.1", "local");
+            await assert.rejects(findGo(), userError(`Go 1.22.1 (${join(directory.path, "go")}) is too old`));
+            pretend("go1.19.8", "");
+            await assert.rejects(findGo(), userError(`install Go ${neededGo()} or newer`));
+        } finally {
+            process.env["PATH"] = path;
+            directory.remove();
+        }
     });
 
     it("reads versions from the modules that pin them, and compares them by number", () => {
