@@ -102,7 +102,9 @@ function stackCommand(): Command {
             .option("--json", json)
             .action((options: StackOptions & { readonly json?: boolean }) => {
                 const stacks = listStacks(loadProject(options.cwd), process.env);
-                const lines = stacks.map(({ name, resources, updated }) => `${name}\t${resources} resources\t${updated ?? "never updated"}`);
+                const lines = stacks.map(
+                    ({ name, resources, updated }) => `${name}\t${resources} resources\t${updated ?? "never updated"}`,
+                );
                 print(options.json ? toJson(stacks) : lines.join("\n"));
             }),
     );
@@ -112,25 +114,47 @@ function stackCommand(): Command {
             .argument("[name]")
             .option("--json", json)
             .option("--show-secrets", "decrypt and print secrets")
-            .action(async (name: string | undefined, options: StackOptions & { json?: boolean; showSecrets?: boolean }) => {
-                const outputs = await stackOutputs(loadProject(options.cwd), options.stack, process.env, options.showSecrets === true);
-                if (name === undefined) {
-                    print(options.json ? toJson(outputs) : Object.entries(outputs).map(([key, value]) => `${key}\t${text(value)}`).join("\n"));
-                    return;
-                }
-                const value = outputs[name];
-                if (value === undefined) {
-                    throw new UserError(`The stack ${options.stack} has no output "${name}".`);
-                }
-                print(options.json ? toJson(value) : text(value));
-            }),
+            .action(
+                async (name: string | undefined, options: StackOptions & { json?: boolean; showSecrets?: boolean }) => {
+                    const outputs = await stackOutputs(
+                        loadProject(options.cwd),
+                        options.stack,
+                        process.env,
+                        options.showSecrets === true,
+                    );
+                    if (name === undefined) {
+                        print(
+                            options.json
+                                ? toJson(outputs)
+                                : Object.entries(outputs)
+                                      .map(([key, value]) => `${key}\t${text(value)}`)
+                                      .join("\n"),
+                        );
+                        return;
+                    }
+                    const value = outputs[name];
+                    if (value === undefined) {
+                        throw new UserError(`The stack ${options.stack} has no output "${name}".`);
+                    }
+                    print(options.json ? toJson(value) : text(value));
+                },
+            ),
     );
     command.addCommand(
         withStack(new Command("export"))
             .description("prints the stack's state; its secrets stay encrypted unless shown")
             .option("--show-secrets", "decrypt and print secrets")
             .action(async (options: StackOptions & { showSecrets?: boolean }) => {
-                print(toJson(await exportStack(loadProject(options.cwd), options.stack, process.env, options.showSecrets === true)));
+                print(
+                    toJson(
+                        await exportStack(
+                            loadProject(options.cwd),
+                            options.stack,
+                            process.env,
+                            options.showSecrets === true,
+                        ),
+                    ),
+                );
             }),
     );
     command.addCommand(
@@ -138,7 +162,12 @@ function stackCommand(): Command {
             .description("replaces the stack's state by one that was exported")
             .option("--file <path>", "read from a file instead of standard input")
             .action(async (options: StackOptions & { file?: string }) => {
-                await importStack(loadProject(options.cwd), options.stack, process.env, readFileSync(options.file ?? 0, "utf8"));
+                await importStack(
+                    loadProject(options.cwd),
+                    options.stack,
+                    process.env,
+                    readFileSync(options.file ?? 0, "utf8"),
+                );
             }),
     );
     command.addCommand(
