@@ -45,7 +45,6 @@ exporter/image/ke1-exporter: $(GO_SOURCES)
 .PHONY: launch-build destroy platform-down
 launch-build: all ## build SOURCE (default: example/ke-1) at BUILD_TAG (default: its HEAD) in the cluster
 	@bin/ke1 up --stack $(STACK)
-	@bin/ke1 stack output --stack $(STACK)
 
 destroy: all ## remove what the stack created; artifacts stay
 	@bin/ke1 destroy --stack $(STACK)

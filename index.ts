@@ -59,7 +59,7 @@ const exporterImage =
         context: "exporter/image",
     }).reference;
 
-const builtJobs = plans.map((plan) => {
+const launched = plans.map((plan) => {
     const image =
         settings.image ||
         new BuildImage(plan.buildTag, {
@@ -72,7 +72,7 @@ const builtJobs = plans.map((plan) => {
                 ...(settings.baseImage === "" ? {} : { BASE_IMAGE: settings.baseImage }),
             },
         }).reference;
-    const job = new BuildJob(
+    const { job, result } = new BuildJob(
         plan.buildTag,
         {
             ...settings,
@@ -87,34 +87,23 @@ const builtJobs = plans.map((plan) => {
         },
         onCluster,
     );
-    return { plan, outputs: { buildTag: plan.buildTag, image, job: job.job, result: job.result } };
+    return {
+        buildTag: plan.buildTag,
+        image,
+        job,
+        outcome: result.outcome,
+        binUrl: result.binUrl,
+        logsUrl: result.logsUrl,
+        manifestUrl: result.manifestUrl,
+        artifacts: result.artifacts,
+        durations: result.durations,
+    };
 });
 
-/** The one build's outputs; `undefined` (and so absent) where the stack builds several tags. */
-const single = builtJobs.length === 1 ? builtJobs[0]?.outputs : undefined;
-export const buildTag = single?.buildTag;
-export const image = single?.image;
-export const job = single?.job;
-export const outcome = single?.result.outcome;
-export const binUrl = single?.result.binUrl;
-export const logsUrl = single?.result.logsUrl;
-export const manifestUrl = single?.result.manifestUrl;
-export const artifacts = single?.result.artifacts;
-export const durations = single?.result.durations;
-/** With several tags at once: each tag's outputs. */
-export const builds = single
-    ? undefined
-    : Object.fromEntries(
-          builtJobs.map(({ outputs }) => [
-              outputs.buildTag,
-              pulumi.all([outputs.image, outputs.job, outputs.result]).apply(([digest, name, result]) => ({
-                  buildTag: outputs.buildTag,
-                  image: digest,
-                  job: name,
-                  ...result,
-              })),
-          ]),
-      );
+/** The stack's outputs: those of the one build; with several tags at once, `builds` has each tag's. */
+export = launched.length === 1
+    ? { ...launched[0] }
+    : { builds: Object.fromEntries(launched.map((build) => [build.buildTag, build])) };
 
 /** The exporter's binary is the same for the same source (docs/exporter.md), so its hash is its version. */
 function exporterVersion(): string {

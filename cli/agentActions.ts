@@ -65,10 +65,10 @@ export async function awaitJob(): Promise<void> {
                 pullLimit: 60_000,
                 scheduleLimit: 600_000,
             },
-            { phase: (text) => process.stderr.write(`${buildTag}: ${text}\n`), logLine: (line) => log.line(line) },
+            { phase: (text) => process.stderr.write(`${text}\n`), logLine: (line) => log.line(line) },
             interrupted.signal,
         );
-        process.stderr.write(`${buildTag}: ${result.outcome}, ${countOf(result.artifactCount)} stored\n`);
+        process.stderr.write(`${result.outcome}: ${countOf(result.artifactCount)}\n`);
         process.stdout.write(JSON.stringify(result));
     } catch (error) {
         if (!(error instanceof BuildFailure)) {
@@ -77,7 +77,7 @@ export async function awaitJob(): Promise<void> {
         if (interrupted.signal.aborted) {
             // An interrupted build holds nothing of the cluster; `up` starts it again.
             await kubernetes.suspendJob(namespace, job, true);
-            process.stderr.write(`${buildTag}: Cancelled; \`ke1 up\` starts the build again\n`);
+            process.stderr.write("Cancelled: `ke1 up` starts the build again\n");
             process.exitCode = 130;
             return;
         }
@@ -96,7 +96,7 @@ function failureReport(tag: string, failure: BuildFailure, log: LimitedLog, url:
         ...(rest.length > 0 ? ["the last lines of the log:", ...rest.map((line) => `    ${line}`)] : []),
         ...(failure.details.events?.length ? ["what Kubernetes says:"] : []),
         ...(failure.details.events ?? []).map((event) => `    ${event}`),
-        `${tag}: ${failure.outcome}: ${failure.message}`,
+        `${failure.outcome}: ${failure.message}`,
         ...(failure.details.log ? [`log: ${url(failure.details.log)}`, `more: ke1 logs ${tag}`] : []),
         "",
     ].join("\n");

@@ -5,6 +5,7 @@ import { createDisplay } from "../engine/display";
 import { type OperationKind, runOperation } from "../engine/operations";
 import { loadProject, type Project } from "../engine/project";
 import { exportStack, importStack, listStacks, removeStack, stackOutputs, unlockStack } from "../engine/stackFiles";
+import { defaultProjectDirectory } from "./projectDirectory";
 
 /** What the rest of `ke1` has to do with the engine's commands. */
 export interface StackHooks {
@@ -39,7 +40,7 @@ export function stackCommands(hooks: StackHooks): Command[] {
 function withStack(command: Command): Command {
     return command
         .option("-s, --stack <name>", "the stack", process.env.PULUMI_STACK ?? "dev")
-        .option("-C, --cwd <directory>", "the directory of the project", ".");
+        .option("-C, --cwd <directory>", "the directory of the project", defaultProjectDirectory());
 }
 
 function operation(kind: OperationKind, description: string, hooks: StackHooks): Command {
@@ -81,8 +82,11 @@ async function operate(
         });
         const { outcome, changes, outputs } = result;
         const seconds = (performance.now() - started) / 1000;
-        const showOutputs = kind === "up" && outcome === "succeeded";
-        display.finish({ preview, outcome, changes, seconds, ...(showOutputs ? { outputs } : {}) });
+        display.finish({ preview, outcome, changes, seconds });
+        if (kind === "up" && outcome === "succeeded" && !json && Object.keys(outputs).length > 0) {
+            const [{ stringify }, { redacted }] = await Promise.all([import("yaml"), import("../engine/values")]);
+            process.stdout.write(`\n${stringify(redacted(outputs), { lineWidth: 0 })}`);
+        }
         if (json) {
             const { redacted } = await import("../engine/values");
             process.stdout.write(`${JSON.stringify({ outcome, changes, outputs: redacted(outputs) }, undefined, 2)}\n`);

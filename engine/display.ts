@@ -1,7 +1,6 @@
 import { stripVTControlCharacters, styleText } from "node:util";
 import { isProviderType, nameOf, stackType } from "./state";
 import type { EngineEvent, StepOp } from "./steps";
-import { redacted, type PropertyMap, type Value } from "./values";
 
 /** How an operation is shown: on a terminal, or as plain lines. */
 export interface Display {
@@ -17,7 +16,6 @@ export interface Summary {
     readonly outcome: "succeeded" | "failed" | "interrupted";
     readonly changes: Readonly<Record<string, number>>;
     readonly seconds: number;
-    readonly outputs?: PropertyMap;
 }
 
 /** The parts of a terminal that the display uses. */
@@ -69,6 +67,11 @@ const looks: Readonly<Record<StepOp, Look>> = {
 /** The shortest text that is worth hiding: shorter ones are in everything. */
 const minimumSecretLength = 4;
 
+/** A step that takes longer than this is announced. */
+const slowMilliseconds = 2000;
+/** Of an error whose lines have been shown as they came, this many are repeated. */
+const repeatedLines = 16;
+
 export function createDisplay(output: Output, preview: boolean, color: boolean): Display {
     return output.isTTY === true ? new LiveDisplay(output, preview, color) : new PlainDisplay(output, preview, color);
 }
@@ -77,6 +80,9 @@ export function createDisplay(output: Output, preview: boolean, color: boolean):
 class PlainDisplay implements Display {
     private readonly secrets = new Set<string>();
     private readonly errors: string[] = [];
+    /** By URN: how many lines of a resource have been shown as they came. */
+    private readonly shownLive = new Map<string, number>();
+    private readonly slow = new Map<string, NodeJS.Timeout>();
 
     public constructor(
         protected readonly output: Output,
@@ -104,15 +110,11 @@ class PlainDisplay implements Display {
         }
     }
 
-    public finish({ outcome, changes, seconds, outputs, preview }: Summary): void {
+    public finish({ outcome, changes, seconds, preview }: Summary): void {
+        this.slow.forEach((timer) => clearTimeout(timer));
         if (this.errors.length > 0) {
             this.line(`\n${this.paint("red", "Errors:")}`);
             this.errors.forEach((error) => this.line(error));
-        }
-        const entries = Object.entries(outputs ?? {});
-        if (entries.length > 0) {
-            this.line("\nOutputs:");
-            entries.forEach(([key, value]) => this.line(`    ${key}: ${formatOutput(redacted(value))}`));
         }
         const word = outcome === "succeeded" ? "" : ` ${this.paint("red", outcome)}:`;
         this.line(
@@ -128,8 +130,14 @@ class PlainDisplay implements Display {
                 this.line(`${what} ${plan}${describeDiff(step.diff?.paths)}`);
             }
         } else if (phase === "start") {
-            this.line(`${what} ${doing}`);
+            // Most steps are done before anybody could read that they began.
+            this.slow.set(step.urn, setTimeout(() => this.line(`${what} ${doing}`), slowMilliseconds).unref());
         } else {
+            clearTimeout(this.slow.get(step.urn));
+            // A component has no life of its own: its children tell.
+            if (phase === "done" && (step.new ?? step.old)?.custom === false) {
+                return;
+            }
             this.line(`${what} ${phase === "done" ? done : this.paint("red", "failed")} (${formatSeconds(seconds)})`);
         }
     }
@@ -144,12 +152,25 @@ class PlainDisplay implements Display {
         if (severity === "error") {
             const subject =
                 urn === undefined || name === "" ? "" : `${urn.split("::")[2]?.split("$").at(-1) ?? ""} ${name}: `;
-            this.errors.push(`  ${this.paint("red", "error:")} ${subject}${indented(message)}`);
+            this.errors.push(`  ${this.paint("red", "error:")} ${subject}${indented(this.unshown(message, urn))}`);
             return;
         }
         const prefix = name === "" ? "" : `${this.paint("gray", `${name}:`)} `;
+        if (urn !== undefined) {
+            this.shownLive.set(urn, (this.shownLive.get(urn) ?? 0) + message.split("\n").length);
+        }
         const label = severity === "warning" && name !== "" ? this.paint("yellow", "warning: ") : "";
         message.split("\n").forEach((line) => this.line(`${prefix}${label}${line}`));
+    }
+
+    /** A command's error repeats all that it printed: of what has been shown as it came, only the end is worth a second look. */
+    private unshown(message: string, urn: string | undefined): string {
+        const lines = message.split("\n");
+        if (lines.length <= repeatedLines + 2 || (this.shownLive.get(urn ?? "") ?? 0) < repeatedLines) {
+            return message;
+        }
+        const left = lines.length - 1 - repeatedLines;
+        return [lines[0], `(${left} lines, shown above)`, ...lines.slice(-repeatedLines)].join("\n");
     }
 
     protected line(text: string): void {
@@ -295,10 +316,6 @@ function describeDiff(paths: ReadonlyMap<string, { readonly replace?: boolean }>
     const changed = [...(paths ?? [])].map(([path, { replace }]) => (replace ? `${path}!` : path));
     const shown = changed.slice(0, 4).join(", ");
     return changed.length === 0 ? "" : ` [${shown}${changed.length > 4 ? ", ..." : ""}]`;
-}
-
-function formatOutput(value: Value): string {
-    return typeof value === "string" ? value : JSON.stringify(value);
 }
 
 function formatSeconds(seconds: number): string {

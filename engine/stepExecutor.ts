@@ -376,7 +376,9 @@ export class StepExecutor {
     private hideSecrets(state: ResourceState | undefined): void {
         const { hide } = this.options;
         if (hide !== undefined && state !== undefined) {
-            [...secretTexts(state.inputs), ...secretTexts(state.outputs)].forEach((text) => hide(text));
+            // A provider's own copy of the inputs can be marked as a whole; what is secret of it is marked in the inputs.
+            const { __inputs: _, ...outputs } = state.outputs;
+            [...secretTexts(state.inputs), ...secretTexts(outputs)].forEach((text) => hide(text));
         }
     }
 

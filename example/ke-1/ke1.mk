@@ -22,4 +22,3 @@ build-wrapper:
 
 launch-build:
 	SOURCE="$(CURDIR)" $(KE1) up
-	$(KE1) stack output

@@ -52,7 +52,7 @@ describe("the program", () => {
             "ke-1-build",
             "dev",
         );
-        const program = await import("../../index");
+        const program = await outputs();
         await new Promise<void>((resolve) =>
             pulumi.all([program.outcome, program.job, program.image]).apply(() => resolve()),
         );
@@ -190,14 +190,18 @@ describe("the program", () => {
     });
 
     it("hands back what the manifest says", async () => {
-        const program = await import("../../index");
-        const outputs = pulumi.all([program.buildTag, program.outcome, program.artifacts, program.job]);
-        const [found, outcome, artifacts, name] = await new Promise<any>((resolve) => outputs.apply(resolve));
+        const program = await outputs();
+        const all = pulumi.all([program.buildTag, program.outcome, program.artifacts, program.job]);
+        const [found, outcome, artifacts, name] = await new Promise<any>((resolve) => all.apply(resolve));
         assert.equal(found, tag);
         assert.equal(outcome, "Succeeded");
         assert.equal(artifacts[0].name, "ke-1-ctl");
         assert.match(name, /^ke-1-build-dev\/ke-1-build-/);
     });
+
+    async function outputs(): Promise<any> {
+        return import("../../index");
+    }
 
     function stateOf(args: pulumi.runtime.MockResourceArgs): Inputs {
         const inputs = args.inputs as Inputs;

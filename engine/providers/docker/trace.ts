@@ -1,4 +1,4 @@
-import { BinaryConstants, BinaryReader } from "google-protobuf";
+import { BinaryReader } from "google-protobuf";
 
 /**
  * Lines for people from BuildKit's trace: the steps as they start, what they print, and why they fail
@@ -38,6 +38,8 @@ export class BuildTrace {
 const vertexField = 1;
 const logField = 3;
 const startedField = 5;
+/** The wire type of messages, texts and bytes. */
+const lengthDelimited = 2;
 
 /** The fields of a message that are messages, texts or bytes; of repeated ones the last. */
 function fieldsOf(message: Buffer): ReadonlyMap<number, Buffer> {
@@ -49,7 +51,7 @@ function fieldsOf(message: Buffer): ReadonlyMap<number, Buffer> {
 function eachField(message: Buffer, visit: (field: number, content: Buffer) => void): void {
     const reader = new BinaryReader(new Uint8Array(message));
     while (reader.nextField() && !reader.isEndGroup()) {
-        if (reader.getWireType() === BinaryConstants.WireType.DELIMITED) {
+        if (reader.getWireType() === lengthDelimited) {
             visit(reader.getFieldNumber(), Buffer.from(reader.readBytes()));
         } else {
             reader.skipField();

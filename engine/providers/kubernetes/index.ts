@@ -130,6 +130,12 @@ class KubernetesProvider implements Provider {
             const reason = "it is not possible with server-side apply; leave out the name, and one is made";
             return { inputs: named, failures: [{ property: "metadata.generateName", reason }] };
         }
+        for (const annotation of ["pulumi.com/waitFor", "pulumi.com/replaceUnready"]) {
+            if (annotationOf(named, annotation) !== undefined) {
+                const reason = `${annotation} is not supported by the embedded engine: use the Pulumi CLI`;
+                return { inputs: named, failures: [{ property: "metadata.annotations", reason }] };
+            }
+        }
         if (unwrap(metadataOf(named).namespace) || metadataOf(named).namespace === unknown) {
             return { inputs: named };
         }
@@ -391,21 +397,15 @@ class KubernetesProvider implements Provider {
         applied: KubeObject,
         fieldManager: string,
     ): Promise<PropertyMap> {
-        if (annotationOf(inputs, "pulumi.com/waitFor") !== undefined) {
-            throw new UserError(
-                "The annotation pulumi.com/waitFor is not supported by the embedded engine: use the Pulumi CLI.",
-            );
-        }
         let live = applied;
-        let readiness = readinessOf(live);
-        if (skipsAwait(inputs) || readiness.ready) {
+        if (skipsAwait(inputs) || readinessOf(live).ready) {
             return toOutputs(inputs, live, fieldManager);
         }
         const seconds = timeoutOf(inputs, context.timeout);
         try {
             await poll(seconds, context.signal, async () => {
                 live = (await this.find(context, path)) ?? live;
-                readiness = readinessOf(live);
+                const readiness = readinessOf(live);
                 if (!readiness.ready) {
                     context.log("info", readiness.waitingFor, true);
                 }
@@ -418,6 +418,7 @@ class KubernetesProvider implements Provider {
             ]);
         }
         const outputs = toOutputs(inputs, live, fieldManager);
+        const readiness = readinessOf(live);
         if (!readiness.ready) {
             const reason = readiness.failed
                 ? readiness.waitingFor

@@ -3,16 +3,13 @@
 package attempt
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"time"
 
-	"github.com/kerbodyne/ke-1-build/exporter/internal/artifacts"
 	"github.com/kerbodyne/ke-1-build/exporter/internal/config"
 	"github.com/kerbodyne/ke-1-build/exporter/internal/contract"
 	"github.com/kerbodyne/ke-1-build/exporter/internal/logs"
@@ -213,179 +210,6 @@ func (a *attempt) await(stop context.Context, alive *volume.Alive) error {
 	return err
 }
 
-// verdict is how the build itself ended, by its marker.
-func (a *attempt) verdict() contract.Finished {
-	marker, err := a.volume.Marker()
-	switch {
-	case errors.Is(err, volume.ErrNoMarker):
-		return contract.Finished{
-			Outcome: contract.BuildFailed, Message: "the build was killed before it could end (out of memory?)",
-		}
-	case err != nil:
-		return contract.Finished{Outcome: contract.BuildFailed, Message: err.Error()}
-	case marker.ExitCode == 0:
-		return contract.Finished{Outcome: contract.Succeeded, ExitCode: &marker.ExitCode}
-	}
-	message := fmt.Sprintf("the build ended with exit code %d", marker.ExitCode)
-	switch marker.Problem {
-	case volume.NoArtifacts:
-		message = fmt.Sprintf("the build left nothing in %s/", a.config.ArtifactDir)
-	case volume.ArtifactsOutside:
-		message = fmt.Sprintf("the artifact directory %s is not inside the build's directory", a.config.ArtifactDir)
-	case volume.NotPrepared:
-		message = "the build's directory could not be copied to where it can write: see the log"
-	case volume.CopyFailed:
-		message = fmt.Sprintf("what the build left in %s/ could not be copied: see the log", a.config.ArtifactDir)
-	}
-	return contract.Finished{Outcome: contract.BuildFailed, ExitCode: &marker.ExitCode, Message: message}
-}
-
-// storeArtifacts returns the manifest without its log, which is still on its way.
-func (a *attempt) storeArtifacts(ctx context.Context) (*contract.Manifest, error) {
-	dir, err := a.volume.Artifacts()
-	if err != nil {
-		return nil, fmt.Errorf("the artifact directory cannot be read: %w", err)
-	}
-	defer dir.Close()
-	inventory, err := artifacts.Walk(dir, a.layout.Artifact(""))
-	if err != nil {
-		return nil, err
-	}
-	a.progress("the build has ended: storing %d artifacts", inventory.Files())
-	uploader := &artifacts.Uploader{Dir: dir, Store: a.container, BlobName: a.layout.Artifact, Check: a.lease.Check}
-	stored, err := uploader.Upload(ctx, inventory)
-	if err != nil {
-		return nil, err
-	}
-	return &contract.Manifest{
-		SchemaVersion: contract.SchemaVersion,
-		BuildTag:      a.config.BuildTag,
-		Source:        a.config.Source,
-		Command:       a.config.Command,
-		Image:         a.config.Image,
-		Job:           a.config.Job,
-		Attempt:       a.number,
-		StartedAt:     contract.Timestamp(a.startedAt),
-		Artifacts:     stored,
-		Links:         inventory.Links,
-		Skipped:       inventory.Skipped,
-	}, nil
-}
-
-// publish writes what says that the tag is built, the manifest last.
-func (a *attempt) publish(ctx context.Context, m *contract.Manifest, finished contract.Finished) (contract.Result, int) {
-	now := time.Now()
-	m.FinishedAt = contract.Timestamp(now)
-	m.Durations = a.durations(now)
-	fail := func(err error) (contract.Result, int) {
-		outcome, message, code := a.blame(ctx, err)
-		return a.conclude(contract.Finished{Outcome: outcome, Message: message, Log: finished.Log}, code)
-	}
-	manifest, err := encode(m)
-	if err != nil {
-		return fail(err)
-	}
-	provenance, err := encode(provenanceOf(m, a.config.Pod))
-	if err != nil {
-		return fail(err)
-	}
-	if err := a.lease.Check(ctx); err != nil {
-		return fail(err)
-	}
-	finishing := make(chan error, 1)
-	go func() { finishing <- a.finish(ctx, finished, now) }()
-	err = a.container.Put(ctx, a.layout.Provenance(), jsonType, provenance, nil)
-	if err = errors.Join(err, <-finishing); err != nil {
-		return fail(err)
-	}
-	err = a.container.PutNew(ctx, a.layout.Manifest(), jsonType, manifest)
-	if errors.Is(err, store.ErrExists) && !a.wroteThis(ctx, a.layout.Manifest(), manifest) {
-		// Possible only after the lease was lost for a moment; the manifest decides.
-		other, err := a.findManifest(ctx)
-		if err != nil {
-			return fail(err)
-		}
-		if other == nil {
-			return fail(errors.New("the manifest is there and is not there"))
-		}
-		return a.conclude(contract.Finished{
-			Outcome: contract.AlreadyBuilt, Message: "another build of this tag was done first", Log: finished.Log,
-		}, ExitExported)
-	}
-	if err != nil && !errors.Is(err, store.ErrExists) {
-		return fail(err)
-	}
-	a.progress("%s is built: %d artifacts stored", a.config.BuildTag, finished.Artifacts)
-	return a.result(finished), ExitExported
-}
-
-// blame turns an error of the export into an outcome, a message and an exit code.
-func (a *attempt) blame(ctx context.Context, err error) (contract.Outcome, string, int) {
-	var other *conflict
-	var unfit *artifacts.Unfit
-	switch {
-	case errors.As(err, &other) || errors.As(err, &unfit):
-		return contract.ExportFailed, err.Error(), ExitHopeless
-	case errors.Is(context.Cause(ctx), errStopped):
-		return contract.Cancelled, "stopped while the artifacts were being stored", ExitFailed
-	}
-	return contract.ExportFailed, err.Error(), ExitFailed
-}
-
-func (a *attempt) fail(err error) (contract.Result, int) {
-	outcome, message, code := a.blame(context.Background(), err)
-	return a.conclude(contract.Finished{Outcome: outcome, Message: message}, code)
-}
-
-// conclude writes finished.json, if there is an attempt to finish, and gives the last words.
-func (a *attempt) conclude(finished contract.Finished, code int) (contract.Result, int) {
-	if finished.Message != "" {
-		a.progress("%s: %s", finished.Outcome, finished.Message)
-	}
-	if a.number > 0 {
-		ctx, cancel := context.WithTimeout(context.Background(), lastGrace)
-		defer cancel()
-		if err := a.finish(ctx, finished, time.Now()); err != nil {
-			a.progress("%v", err)
-			code = max(code, ExitFailed)
-		}
-	}
-	return a.result(finished), code
-}
-
-func (a *attempt) finish(ctx context.Context, finished contract.Finished, now time.Time) error {
-	finished.SchemaVersion = contract.SchemaVersion
-	finished.BuildTag = a.config.BuildTag
-	finished.Attempt = a.number
-	finished.FinishedAt = contract.Timestamp(now)
-	finished.Durations = a.durations(now)
-	content, err := encode(finished)
-	if err != nil {
-		return err
-	}
-	return a.container.Put(ctx, a.layout.Finished(a.number), jsonType, content, nil)
-}
-
-func (a *attempt) durations(now time.Time) contract.Durations {
-	if a.buildEnded.IsZero() {
-		return contract.Durations{}
-	}
-	return contract.Durations{
-		BuildSeconds:  contract.Seconds(a.buildEnded.Sub(a.buildStarted)),
-		ExportSeconds: contract.Seconds(now.Sub(a.buildEnded)),
-	}
-}
-
-func (a *attempt) result(finished contract.Finished) contract.Result {
-	result := contract.Result{
-		Outcome: finished.Outcome, Attempt: a.number, ExitCode: finished.ExitCode, Message: finished.Message,
-	}
-	if a.number > 0 {
-		result.Log = a.logName
-	}
-	return result
-}
-
 // release is best effort: without it the next build of this tag waits for the lease to expire.
 func (a *attempt) release() {
 	if !a.leased {
@@ -406,16 +230,4 @@ func (a *attempt) refuse(reason error) {
 
 func (a *attempt) progress(format string, args ...any) {
 	fmt.Fprintf(a.stderr, "%s %s\n", contract.Timestamp(time.Now()), store.Redact(fmt.Sprintf(format, args...)))
-}
-
-// encode writes JSON for people too: indented, and without escapes for HTML.
-func encode(document any) ([]byte, error) {
-	var buffer bytes.Buffer
-	encoder := json.NewEncoder(&buffer)
-	encoder.SetEscapeHTML(false)
-	encoder.SetIndent("", "  ")
-	if err := encoder.Encode(document); err != nil {
-		return nil, err
-	}
-	return buffer.Bytes(), nil
 }

@@ -1,0 +1,91 @@
+package attempt
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/kerbodyne/ke-1-build/exporter/internal/artifacts"
+	"github.com/kerbodyne/ke-1-build/exporter/internal/contract"
+	"github.com/kerbodyne/ke-1-build/exporter/internal/store"
+)
+
+// storeArtifacts returns the manifest without its log, which is still on its way.
+func (a *attempt) storeArtifacts(ctx context.Context) (*contract.Manifest, error) {
+	dir, err := a.volume.Artifacts()
+	if err != nil {
+		return nil, fmt.Errorf("the artifact directory cannot be read: %w", err)
+	}
+	defer dir.Close()
+	inventory, err := artifacts.Walk(dir, a.layout.Artifact(""))
+	if err != nil {
+		return nil, err
+	}
+	a.progress("the build has ended: storing %d artifacts", inventory.Files())
+	uploader := &artifacts.Uploader{Dir: dir, Store: a.container, BlobName: a.layout.Artifact, Check: a.lease.Check}
+	stored, err := uploader.Upload(ctx, inventory)
+	if err != nil {
+		return nil, err
+	}
+	return &contract.Manifest{
+		SchemaVersion: contract.SchemaVersion,
+		BuildTag:      a.config.BuildTag,
+		Source:        a.config.Source,
+		Command:       a.config.Command,
+		Image:         a.config.Image,
+		Job:           a.config.Job,
+		Attempt:       a.number,
+		StartedAt:     contract.Timestamp(a.startedAt),
+		Artifacts:     stored,
+		Links:         inventory.Links,
+		Skipped:       inventory.Skipped,
+	}, nil
+}
+
+// publish writes what says that the tag is built, the manifest last.
+func (a *attempt) publish(ctx context.Context, m *contract.Manifest, finished contract.Finished) (contract.Result, int) {
+	now := time.Now()
+	m.FinishedAt = contract.Timestamp(now)
+	m.Durations = a.durations(now)
+	fail := func(err error) (contract.Result, int) {
+		outcome, message, code := a.blame(ctx, err)
+		return a.conclude(contract.Finished{Outcome: outcome, Message: message, Log: finished.Log}, code)
+	}
+	manifest, err := encode(m)
+	if err != nil {
+		return fail(err)
+	}
+	provenance, err := encode(provenanceOf(m, a.config.Pod))
+	if err != nil {
+		return fail(err)
+	}
+	if err := a.lease.Check(ctx); err != nil {
+		return fail(err)
+	}
+	finishing := make(chan error, 1)
+	go func() { finishing <- a.finish(ctx, finished, now) }()
+	err = a.container.Put(ctx, a.layout.Provenance(), jsonType, provenance, nil)
+	if err = errors.Join(err, <-finishing); err != nil {
+		return fail(err)
+	}
+	err = a.container.PutNew(ctx, a.layout.Manifest(), jsonType, manifest)
+	if errors.Is(err, store.ErrExists) && !a.wroteThis(ctx, a.layout.Manifest(), manifest) {
+		// Possible only after the lease was lost for a moment; the manifest decides.
+		other, err := a.findManifest(ctx)
+		if err != nil {
+			return fail(err)
+		}
+		if other == nil {
+			return fail(errors.New("the manifest is there and is not there"))
+		}
+		return a.conclude(contract.Finished{
+			Outcome: contract.AlreadyBuilt, Message: "another build of this tag was done first", Log: finished.Log,
+		}, ExitExported)
+	}
+	if err != nil && !errors.Is(err, store.ErrExists) {
+		return fail(err)
+	}
+	a.progress("%s is built: %d artifacts stored", a.config.BuildTag, finished.Artifacts)
+	return a.result(finished), ExitExported
+}
