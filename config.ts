@@ -87,6 +87,11 @@ export function readSettings(
     const ownCluster = kubeContext !== "" || kubeconfig !== "";
     const usesPlatform = !ownCluster || registry === "" || blobEndpoint === "";
     const platform = usesPlatform ? platformOrError() : undefined;
+    const memoryRequest = read.matching("memoryRequest", "128Mi", quantity, "a quantity such as 512Mi");
+    const memoryLimit = read.matching("memoryLimit", "2Gi", quantity, "a quantity such as 2Gi");
+    if (amountOf(memoryRequest) > amountOf(memoryLimit)) {
+        throw new UserError(`memoryRequest (${memoryRequest}) must not be more than memoryLimit (${memoryLimit})`);
+    }
     return {
         ...readSourceSettings(config, environment),
         artifactDirectory: read.matching(
@@ -113,8 +118,8 @@ export function readSettings(
         ttlSecondsAfterFinished: read.integer("ttlSecondsAfterFinished", 3600, 0),
         retries: read.integer("retries", 3, 0),
         cpuRequest: read.matching("cpuRequest", "100m", quantity, "a quantity such as 500m or 2"),
-        memoryRequest: read.matching("memoryRequest", "128Mi", quantity, "a quantity such as 512Mi"),
-        memoryLimit: read.matching("memoryLimit", "2Gi", quantity, "a quantity such as 2Gi"),
+        memoryRequest,
+        memoryLimit,
         diskLimit: read.matching("diskLimit", "10Gi", quantity, "a quantity such as 10Gi"),
         runAsUser: read.integer("runAsUser", 65_532, 1),
         maxPods: read.integer("maxPods", 100, 1),
@@ -166,6 +171,24 @@ function defaultNamespace(stack: { readonly project: string; readonly stack: str
         .replace(/^-+/, "")
         .slice(0, 63)
         .replace(/-+$/, "");
+}
+
+/** The number that a Kubernetes quantity stands for. */
+function amountOf(value: string): number {
+    const [, digits = "", suffix = ""] = /^([\d.]+)(\D*)$/.exec(value) ?? [];
+    const factors: Readonly<Record<string, number>> = {
+        "": 1,
+        m: 1e-3,
+        k: 1e3,
+        M: 1e6,
+        G: 1e9,
+        T: 1e12,
+        Ki: 2 ** 10,
+        Mi: 2 ** 20,
+        Gi: 2 ** 30,
+        Ti: 2 ** 40,
+    };
+    return Number(digits) * (factors[suffix] ?? NaN);
 }
 
 function endpoint(value: string): string {

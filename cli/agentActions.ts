@@ -47,9 +47,10 @@ export async function awaitJob(): Promise<void> {
     const store = openStore(containerUrl);
     const kubernetes = cluster();
     const interrupted = new AbortController();
-    process.once("SIGINT", () => {
-        interrupted.abort();
-    });
+    // The embedded engine ends its commands with SIGTERM when `ke1 up` is interrupted.
+    for (const signal of ["SIGINT", "SIGTERM"] as const) {
+        process.once(signal, () => interrupted.abort());
+    }
     const log = new LimitedLog(buildTag);
     try {
         const result = await awaitBuild(

@@ -67,8 +67,9 @@ export class ProviderRegistry implements Provider {
     }
 
     public check(context: CallContext, _olds: PropertyMap | undefined, news: PropertyMap): Promise<CheckResult> {
-        const failures = this.requireType(context.type).checkConfig?.(withoutSecrets(configOf(news))) ?? [];
-        return Promise.resolve({ inputs: news, failures });
+        const { checkConfig, addedConfig } = this.requireType(context.type);
+        const failures = checkConfig?.(withoutSecrets(configOf(news))) ?? [];
+        return Promise.resolve({ inputs: { ...news, ...addedConfig }, failures });
     }
 
     public diff(context: CallContext, old: OldState, news: PropertyMap): Promise<DiffResult> {

@@ -377,7 +377,7 @@ export class StepExecutor {
         const { hide } = this.options;
         if (hide !== undefined && state !== undefined) {
             // A provider's own copy of the inputs can be marked as a whole; what is secret of it is marked in the inputs.
-            const { __inputs: _, ...outputs } = state.outputs;
+            const outputs = omit(state.outputs, "__inputs");
             [...secretTexts(state.inputs), ...secretTexts(outputs)].forEach((text) => hide(text));
         }
     }

@@ -73,7 +73,10 @@ export async function awaitBuild(
     if ("failure" in ending) {
         throw ending.failure;
     }
-    return resultOf(store, ending.manifest, ending.manifest.job.name === request.job ? "Succeeded" : "AlreadyBuilt");
+    // One commit makes Jobs of one name in two namespaces.
+    const { namespace, name } = ending.manifest.job;
+    const byThisJob = namespace === request.namespace && name === request.job;
+    return resultOf(store, ending.manifest, byThisJob ? "Succeeded" : "AlreadyBuilt");
 }
 
 /** The outputs of a build from its manifest. */

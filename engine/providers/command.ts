@@ -51,6 +51,12 @@ process.once("exit", () => running.forEach((group) => signalGroup(group, "SIGKIL
 /** The `local` half of the package `command` 1.2.1: programs run on this machine. */
 export const commandPackage: ProviderPackage = {
     supports: (token) => token === resourceType || token === runFunction,
+    // The framework that the CLI's provider is made with; without it, the CLI finds the provider changed.
+    addedConfig: { "__pulumi-go-provider-version": "1.2.0" },
+    checkConfig: (config) =>
+        Object.keys(config)
+            .filter((property) => property !== "version" && !property.startsWith("__"))
+            .map((property) => ({ property, reason: "the package command has no configuration" })),
     open: () => commandProvider,
 };
 

@@ -80,6 +80,8 @@ export interface ProviderPackage {
     /** Whether the package has this type; `token` is a resource type or a function. */
     supports(token: string): boolean;
     checkConfig?(config: PropertyMap): readonly CheckFailure[];
+    /** What the package's own provider adds to its configuration in the state. */
+    readonly addedConfig?: PropertyMap;
     /** The properties of the configuration whose change means that everything is elsewhere now. */
     replacingConfig?(olds: PropertyMap, news: PropertyMap): readonly string[];
     open(config: PropertyMap, environment: NodeJS.ProcessEnv): Provider;

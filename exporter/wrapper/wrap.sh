@@ -200,4 +200,6 @@ ended=$(date +%s 9>&-)
 printf '{"exitCode":%d,"startedAt":%d,"endedAt":%d,"problem":"%s"}\n' \
     "$code" "$started" "$ended" "$problem" >"$shared/exit.json.new" &&
     mv -f -- "$shared/exit.json.new" "$shared/exit.json" 9>&-
+# To the Job, 75 means that nothing was run (see above): a build that ends with it must not be started again.
+[ "$code" -ne 75 ] || exit 1
 exit "$code"

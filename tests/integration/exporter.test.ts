@@ -25,13 +25,14 @@ const account = "ke1test";
 describe("the exporter's documents", function () {
     this.timeout(60_000);
 
-    const directory = fs.mkdtempSync(path.join(os.tmpdir(), "ke1-exporter-"));
+    let directory: string;
     let azurite: ChildProcess | undefined;
     let container: ContainerClient;
     let containerUrl: string;
     let pods = 0;
 
     before(async () => {
+        directory = fs.mkdtempSync(path.join(os.tmpdir(), "ke1-exporter-"));
         const key = randomBytes(64).toString("base64");
         const port = await freePort();
         const main = path.join(repository, "node_modules/azurite/dist/src/blob/main.js");

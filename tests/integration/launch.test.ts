@@ -296,7 +296,7 @@ describe("launching a build", () => {
     it("says that a build ran out of memory", async () => {
         const repository = repositoryOf(["tail -c 400m /dev/zero | tail -n 1 > /dev/null"]);
         repository.commit();
-        const stack = stackOf(repository.path, { memoryLimit: "64Mi" });
+        const stack = stackOf(repository.path, { memoryRequest: "64Mi", memoryLimit: "64Mi" });
         const up = await stack.ke1(["up", "--yes"]);
         assert.equal(up.code, 1, up.stderr);
         assert.match(up.stderr, /OutOfMemory: the container `build` used more memory/);

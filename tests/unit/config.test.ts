@@ -64,6 +64,7 @@ describe("the configuration", () => {
         ["a number that is none", { deadlineSeconds: "soon" }, /deadlineSeconds must be a whole number/],
         ["builds as root", { runAsUser: "0" }, /runAsUser must be a whole number of at least 1/],
         ["a bad quantity", { memoryLimit: "two gigs" }, /memoryLimit must be a quantity/],
+        ["to ask for more than the limit", { memoryLimit: "64Mi" }, /memoryRequest \(128Mi\) must not be more/],
         ["a namespace that is no DNS label", { namespace: "My_Builds" }, /namespace must be a DNS label/],
         ["a container name that Azure refuses", { blobContainer: "a--b" }, /blobContainer must be/],
         ["artifacts outside of the source", { artifactDirectory: "../bin" }, /artifactDirectory must be/],

@@ -51,7 +51,8 @@ function fieldsOf(message: Buffer): ReadonlyMap<number, Buffer> {
 function eachField(message: Buffer, visit: (field: number, content: Buffer) => void): void {
     const reader = new BinaryReader(new Uint8Array(message));
     while (reader.nextField() && !reader.isEndGroup()) {
-        if (reader.getWireType() === lengthDelimited) {
+        const wireType: unknown = reader.getWireType();
+        if (wireType === lengthDelimited) {
             visit(reader.getFieldNumber(), Buffer.from(reader.readBytes()));
         } else {
             reader.skipField();
