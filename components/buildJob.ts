@@ -15,8 +15,8 @@ export interface BuildJobArgs {
     readonly sourceDateEpoch: number;
     /** What the build runs. */
     readonly command: readonly string[];
-    /** Whether the image's own entrypoint runs the command through `$KE1_WRAP`. */
-    readonly usesEntrypoint: boolean;
+    /** Whether the source has the target `build-wrapper`, which runs the command through `$KE1_WRAP`. */
+    readonly usesBuildWrapper: boolean;
     /** Relative to the image's working directory. */
     readonly artifactDirectory: string;
     /** By digest. */
@@ -190,9 +190,9 @@ function podSpecOf(args: BuildJobArgs): k8s.types.input.core.v1.PodSpec {
                 name: "build",
                 image: args.image,
                 imagePullPolicy: "IfNotPresent",
-                ...(args.usesEntrypoint
-                    ? {}
-                    : { command: ["/bin/sh", `${wrapperDirectory}/wrap`], args: [...args.command] }),
+                command: ["/bin/sh", `${wrapperDirectory}/wrap`],
+                // Not left to the image's ENTRYPOINT: make as PID 1 would not end on SIGTERM (see the wrapper).
+                args: args.usesBuildWrapper ? ["--init", "make", "build-wrapper"] : [...args.command],
                 env: [
                     { name: "BUILD_TAG", value: args.buildTag },
                     { name: "SOURCE_DATE_EPOCH", value: String(args.sourceDateEpoch) },

@@ -155,30 +155,58 @@ export class Deployment {
 
     /**
      * Deals with operations that were under way when an earlier process ended. One that was to create something is looked
-     * for: where it is there, it becomes a resource of the state. The others are done again, since the state has what they
-     * started from.
+     * for: where it is there, it becomes a resource of the state. Of the others, the resource is read anew, since there is
+     * no telling how far they came.
      */
     public async resolvePending(): Promise<void> {
-        for (const [index, { type, resource }] of this.base.pendingOperations.entries()) {
-            if (type !== "creating") {
-                await this.snapshot.resolveEarlier(index);
-                continue;
-            }
-            const provider = this.executor.providerOf(resource);
-            const context = this.executor.context(resource);
-            const found = provider?.recover ? await provider.recover(context, resource.inputs) : "unknown";
-            if (found === "unknown") {
-                context.log(
-                    "warning",
-                    "An earlier run was interrupted while it created this resource; it is created again.",
-                );
-            }
-            const adopted =
-                found === undefined || found === "unknown"
-                    ? undefined
-                    : { ...resource, id: found.id, outputs: found.outputs, created: new Date().toISOString() };
-            await this.snapshot.resolveEarlier(index, adopted);
+        const pending = [...this.base.pendingOperations.entries()];
+        await Promise.all(
+            pending.map(([index, { type, resource }]) =>
+                type === "creating" ? this.resolveCreation(index, resource) : this.resolveChange(index, resource),
+            ),
+        );
+    }
+
+    private async resolveCreation(index: number, resource: ResourceState): Promise<void> {
+        const provider = this.executor.providerOf(resource);
+        const context = this.executor.context(resource);
+        const found = provider?.recover ? await provider.recover(context, resource.inputs) : "unknown";
+        if (found === "unknown") {
+            context.log(
+                "warning",
+                "An earlier run was interrupted while it created this resource; it is created again.",
+            );
         }
+        if (found === undefined || found === "unknown") {
+            await this.snapshot.resolveEarlier(index, {});
+            return;
+        }
+        const { id, outputs } = found;
+        const adopted: ResourceState = { ...resource, id, outputs, created: new Date().toISOString() };
+        const old = this.generator.old(resource.urn);
+        // It was to replace one that is still in the state: that one is deleted at the end, unless it is gone already.
+        const isGone = old === undefined || old.pendingReplacement === true || old.id === id;
+        const replaced = isGone ? undefined : { ...old, delete: true };
+        await this.snapshot.resolveEarlier(index, {
+            put: adopted,
+            ...(old === undefined ? {} : replaced === undefined ? { drop: old } : { mark: { old, now: replaced } }),
+        });
+        if (old !== undefined) {
+            this.executor.supersede(old, replaced);
+        }
+        this.generator.adopt(adopted);
+    }
+
+    private async resolveChange(index: number, resource: ResourceState): Promise<void> {
+        const { urn, type } = resource;
+        const old = this.base.resources.find((candidate) => candidate.urn === urn && candidate.id === resource.id);
+        if (old !== undefined && !old.pendingReplacement) {
+            const now = await this.executor.run({ op: "refresh", urn, type, old });
+            if (!old.delete) {
+                this.generator.adopt(now, urn);
+            }
+        }
+        await this.snapshot.resolveEarlier(index, {});
     }
 
     public close(): void {

@@ -14,7 +14,7 @@ export type JournalEntry =
     | ({ readonly end: number } & JournalChange)
     | JournalChange
     /** A pending operation of an earlier deployment has been dealt with. */
-    | { readonly resolved: number }
+    | ({ readonly resolved: number } & JournalChange)
     /** All of it is in the checkpoint with this hash, or was about to be. */
     | { readonly folded: string };
 

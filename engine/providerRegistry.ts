@@ -67,9 +67,9 @@ export class ProviderRegistry implements Provider {
     }
 
     public check(context: CallContext, _olds: PropertyMap | undefined, news: PropertyMap): Promise<CheckResult> {
-        const { checkConfig, addedConfig } = this.requireType(context.type);
-        const failures = checkConfig?.(withoutSecrets(configOf(news))) ?? [];
-        return Promise.resolve({ inputs: { ...news, ...addedConfig }, failures });
+        const found = this.requireType(context.type);
+        const failures = found.checkConfig?.(withoutSecrets(configOf(news))) ?? [];
+        return Promise.resolve({ inputs: { ...news, ...found.addedConfig }, failures });
     }
 
     public diff(context: CallContext, old: OldState, news: PropertyMap): Promise<DiffResult> {

@@ -123,12 +123,11 @@ export class SnapshotManager {
         }
     }
 
-    public async resolveEarlier(index: number, adopted?: ResourceState): Promise<void> {
+    /** A pending operation of an earlier deployment has been dealt with; what that changed is recorded with it. */
+    public async resolveEarlier(index: number, change: StateChange): Promise<void> {
+        await this.prepare(change);
         this.earlier[index] = undefined;
-        if (adopted !== undefined) {
-            await this.change({ put: adopted });
-        }
-        await this.record({ resolved: index }, false);
+        await this.record({ resolved: index, ...this.apply(change) }, true);
     }
 
     /** Folds all changes into the checkpoint. */
@@ -257,7 +256,6 @@ export function replay(deployment: Deployment, entries: readonly JournalEntry[])
         }
         if ("resolved" in entry) {
             earlier[entry.resolved] = undefined;
-            continue;
         }
         if ("folded" in entry) {
             continue;

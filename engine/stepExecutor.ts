@@ -68,7 +68,7 @@ export class StepExecutor {
     }
 
     /** A resource that was changed otherwise than by a step. */
-    public supersede(state: ResourceState, now: ResourceState): void {
+    public supersede(state: ResourceState, now: ResourceState | undefined): void {
         this.successors.set(state, now);
     }
 

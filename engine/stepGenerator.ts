@@ -52,6 +52,9 @@ export class StepGenerator {
     private readonly condemned = new Set<string>();
     private readonly providers = new Map<string, ResourceState>();
 
+    /** Old resources that are not in the base: found when the deployment began. */
+    private readonly adopted: ResourceState[] = [];
+
     public constructor(
         private readonly stack: string,
         private readonly project: string,
@@ -68,6 +71,17 @@ export class StepGenerator {
 
     public old(urn: string): ResourceState | undefined {
         return this.olds.get(urn);
+    }
+
+    /** Takes a resource for the old one of its URN that was found, or found to be gone, before the program began. */
+    public adopt(state: ResourceState | undefined, urn = state?.urn ?? ""): void {
+        const before = this.olds.get(urn);
+        if (state === undefined) {
+            this.olds.delete(urn);
+        } else if (state !== before) {
+            this.olds.set(urn, state);
+            this.adopted.push(state);
+        }
     }
 
     public urnOf(goal: Pick<Goal, "parent" | "type" | "name">): string {
@@ -146,9 +160,14 @@ export class StepGenerator {
      */
     public generateDeletes(): readonly Step[] {
         const steps: Step[] = [];
-        for (const resource of this.base.resources) {
+        const seen = new Set<ResourceState>();
+        for (const resource of [...this.base.resources, ...this.adopted]) {
             const state = this.executor.live(resource);
-            if (state === undefined || (this.operatedOn.has(resource.urn) && !state.delete)) {
+            if (state === undefined || seen.has(state)) {
+                continue;
+            }
+            seen.add(state);
+            if (this.operatedOn.has(resource.urn) && !state.delete) {
                 continue;
             }
             const { urn, type } = state;

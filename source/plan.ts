@@ -14,8 +14,8 @@ export interface BuildPlan {
     readonly context: string;
     /** What is run. */
     readonly command: readonly string[];
-    /** Whether the image's own entrypoint (`make build-wrapper`) runs it. */
-    readonly usesEntrypoint: boolean;
+    /** Whether the source's own target `build-wrapper`, the image's entrypoint, runs it. */
+    readonly usesBuildWrapper: boolean;
     /** What a person should know about the source. */
     readonly notes: readonly string[];
 }
@@ -45,7 +45,7 @@ function planBuild(settings: SourceSettings, buildTag: string, projectDirectory:
             ...common,
             context: "",
             command: settings.command.length > 0 ? settings.command : ["make", "build"],
-            usesEntrypoint: false,
+            usesBuildWrapper: false,
         };
     }
     const context = prepareBuildContext(resolved, projectDirectory, settings.dockerfile, settings.command);
@@ -53,6 +53,6 @@ function planBuild(settings: SourceSettings, buildTag: string, projectDirectory:
         ...common,
         context: context.path,
         command: settings.command.length > 0 ? settings.command : ["make", "build"],
-        usesEntrypoint: settings.command.length === 0 && context.hasBuildWrapper,
+        usesBuildWrapper: settings.command.length === 0 && context.hasBuildWrapper,
     };
 }

@@ -2,6 +2,7 @@
 # Runs a build and tells the exporter beside it how it went:
 #
 #     sh /ke1/bin/wrap make build
+#     sh /ke1/bin/wrap --init make build-wrapper      # whose recipe is $(KE1_WRAP) $(MAKE) build
 #
 # For every POSIX sh (dash, busybox ash, bash). Environment: KE1_DIR, the volume shared with the exporter;
 # KE1_ARTIFACT_DIR, what to hand back, inside the working directory (default: bin). Ends with the build's exit code, or
@@ -16,6 +17,23 @@
 
 set -u
 unset CDPATH
+
+# `wrap --init make build-wrapper` runs the image's entrypoint as a child. As PID 1, make outlives SIGTERM: it ends by
+# sending itself the signal, and the kernel does not let PID 1 die of that. The build would only end with the pod's grace
+# period.
+if [ "${1:-}" = --init ]; then
+    shift
+    child=
+    trap '[ -z "$child" ] || kill -TERM "$child" 2>/dev/null' TERM INT
+    "$@" &
+    child=$!
+    while :; do
+        wait "$child"
+        code=$?
+        # A signal ends `wait` before the child does.
+        kill -0 "$child" 2>/dev/null || exit "$code"
+    done
+fi
 # So that a build that calls its own build-wrapper target does not come here again.
 unset KE1_WRAP
 

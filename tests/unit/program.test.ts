@@ -183,8 +183,9 @@ describe("the program", () => {
         assert.equal(one("kubernetes:core/v1:ResourceQuota").spec.hard.pods, "100");
     });
 
-    it("runs the image's own entrypoint where the Makefile has `build-wrapper`", () => {
-        assert.equal(container("build").command, undefined);
+    it("runs `make build-wrapper`, the image's entrypoint, where the Makefile has it; but not as PID 1", () => {
+        assert.deepEqual(container("build").command, ["/bin/sh", "/ke1/bin/wrap"]);
+        assert.deepEqual(container("build").args, ["--init", "make", "build-wrapper"]);
         const env = Object.fromEntries(container("build").env.map((entry: any) => [entry.name, entry.value]));
         assert.equal(env.KE1_WRAP, "/bin/sh /ke1/bin/wrap");
     });

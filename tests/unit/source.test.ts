@@ -202,7 +202,7 @@ describe("the source of a build", () => {
             const short = repository.commit();
             refused(() => plan(["main", short]), /same commit/);
             const [planned] = plan([""]);
-            assert.equal(planned!.usesEntrypoint, false, "no build-wrapper target: the build is wrapped for it");
+            assert.equal(planned!.usesBuildWrapper, false, "no build-wrapper target: the build is wrapped for it");
             assert.match(planned!.context, /^\.ke1\/contexts\/[0-9a-f]{40}$/);
         });
     });

@@ -349,7 +349,13 @@ class KubernetesProvider implements Provider {
         }
         try {
             const { path } = await this.locate(context, inputs);
-            const live = await this.apply(context, path, inputs, fieldManager, force);
+            const live = await this.apply(context, path, inputs, fieldManager, force).catch((error: unknown) => {
+                if (force || !isConflictWithSelf(error)) {
+                    throw error;
+                }
+                // The update itself takes these fields over first.
+                return this.apply(context, path, inputs, fieldManager, true);
+            });
             // What is only known once it is there.
             const metadata = omit(metadataOf(live), "uid", "resourceVersion", "creationTimestamp");
             return toOutputs(inputs, { ...omit(live, "status"), metadata }, fieldManager);
@@ -439,6 +445,15 @@ class KubernetesProvider implements Provider {
         const [, group = "", kind = ""] = context.type.split(":");
         return { ...object, apiVersion: group.replace(/^core\//, ""), kind };
     }
+}
+
+/** Whether an apply was refused for nothing but fields that Pulumi's own provider has set. */
+function isConflictWithSelf(error: unknown): boolean {
+    if (!(error instanceof ApiError) || error.code !== 409) {
+        return false;
+    }
+    const managers = error.causes.map((cause) => /conflict with "([^"]*)"/.exec(cause)?.[1]);
+    return managers.length > 0 && managers.every((manager) => manager !== undefined && ownManager.test(manager));
 }
 
 function managerOf(old: OldState): string {

@@ -206,8 +206,12 @@ export function diffInputs(
     return result;
 }
 
+/**
+ * Inputs in the form in which equal ones are the same. The CLI's provider keeps them in the server's form, so a stack that it
+ * has made has `data` for `stringData`, and `2Gi` for `2048Mi`.
+ */
 function normalized(inputs: PropertyMap): PropertyMap {
-    const object = withoutSecrets(inputs);
+    const object = withoutStringData(withCanonicalQuantities(withoutSecrets(inputs)) as PropertyMap);
     const metadata = withoutServerFields(metadataOf(object));
     const { namespace, ...rest } = metadata;
     return { ...object, metadata: { ...rest, ...(namespace && namespace !== "default" ? { namespace } : {}) } };
@@ -249,4 +253,56 @@ function holds(
 
 export function isFullyKnown(inputs: PropertyMap): boolean {
     return !containsUnknowns(inputs);
+}
+
+function withoutStringData(object: PropertyMap): PropertyMap {
+    const { stringData } = object;
+    if (kindOf(object).kind !== "Secret" || !isObject(stringData)) {
+        return object;
+    }
+    const encoded = mapValues(stringData, (value) =>
+        typeof value === "string" && value !== unknown ? Buffer.from(value).toString("base64") : value,
+    );
+    return { ...omit(object, "stringData"), data: { ...(isObject(object.data) ? object.data : {}), ...encoded } };
+}
+
+/** Fields that are quantities, and those that are maps of them. */
+const quantityFields = new Set(["sizeLimit", "divisor", "averageValue"]);
+const quantityMaps = new Set([
+    ...["limits", "requests", "hard", "capacity", "podFixed"],
+    ...["min", "max", "default", "defaultRequest", "maxLimitRequestRatio"],
+]);
+
+function withCanonicalQuantities(value: Value): Value {
+    if (isArray(value)) {
+        return value.map(withCanonicalQuantities);
+    }
+    if (!isObject(value)) {
+        return value;
+    }
+    return mapValues(value, (element, key) => {
+        if (quantityFields.has(key)) {
+            return canonicalQuantity(element);
+        }
+        return quantityMaps.has(key) && isObject(element)
+            ? mapValues(element, canonicalQuantity)
+            : withCanonicalQuantities(element);
+    });
+}
+
+const quantityFactors: Readonly<Record<string, number>> = {
+    ...{ n: 1e-9, u: 1e-6, m: 1e-3, "": 1, k: 1e3, M: 1e6, G: 1e9, T: 1e12, P: 1e15, E: 1e18 },
+    ...{ Ki: 2 ** 10, Mi: 2 ** 20, Gi: 2 ** 30, Ti: 2 ** 40, Pi: 2 ** 50, Ei: 2 ** 60 },
+};
+
+/** `1`, `1000m` and `1e0` are one quantity (k8s.io/apimachinery/pkg/api/resource). */
+export function canonicalQuantity(value: Value): Value {
+    if (typeof value !== "string" && typeof value !== "number") {
+        return value;
+    }
+    const [, number = "", suffix = ""] =
+        /^([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)(n|u|m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?$/.exec(`${value}`) ?? [];
+    const factor = quantityFactors[suffix];
+    // Twelve digits are more than any quantity in use has, and fewer than rounding spoils.
+    return number === "" || factor === undefined ? value : String(Number((Number(number) * factor).toPrecision(12)));
 }
