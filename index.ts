@@ -12,6 +12,7 @@ import { BuildJob } from "./components/buildJob";
 import { BuildNamespace } from "./components/buildNamespace";
 import { readSettings } from "./config";
 import { UserError } from "./contract/errors";
+import { planImage } from "./source/image";
 import { planBuilds } from "./source/plan";
 
 const { settings, plans } = orRunError(() => {
@@ -60,18 +61,7 @@ const exporterImage =
     }).reference;
 
 const launched = plans.map((plan) => {
-    const image =
-        settings.image ||
-        new BuildImage(plan.buildTag, {
-            imageName: `${settings.registry}/${settings.imageName}:${plan.buildTag}`,
-            context: plan.context,
-            dockerfile: settings.dockerfile,
-            buildArgs: {
-                BUILD_TAG: plan.buildTag,
-                SOURCE_DATE_EPOCH: String(plan.sourceDateEpoch),
-                ...(settings.baseImage === "" ? {} : { BASE_IMAGE: settings.baseImage }),
-            },
-        }).reference;
+    const image = settings.image || new BuildImage(plan.buildTag, planImage(settings, plan)).reference;
     const { job, result } = new BuildJob(
         plan.buildTag,
         {

@@ -1,8 +1,10 @@
 import { Command, CommanderError } from "commander";
 
+import { version } from "../package.json";
 import { messageOf, UserError } from "../contract/errors";
 import { agentCommands } from "./agent";
 import { buildCommands } from "./builds";
+import { imageCommand } from "./image";
 import { beforeOperation } from "./launch";
 import { platformCommand } from "./platform";
 import { stackCommands } from "./stack";
@@ -13,9 +15,15 @@ const exitUsage = 2;
 async function main(): Promise<void> {
     const program = new Command("ke1")
         .description("Builds a source tree in a Kubernetes cluster and hands back binaries and logs.")
+        .version(version)
         .exitOverride()
         .showHelpAfterError("(ke1 --help says what there is)");
-    for (const command of [...stackCommands({ beforeOperation }), ...buildCommands(), platformCommand()]) {
+    for (const command of [
+        ...stackCommands({ beforeOperation }),
+        ...buildCommands(),
+        imageCommand(),
+        platformCommand(),
+    ]) {
         program.addCommand(command);
     }
     for (const command of agentCommands()) {

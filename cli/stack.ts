@@ -66,7 +66,13 @@ async function operate(
     const color = process.stderr.isTTY && !process.env.NO_COLOR && process.env.TERM !== "dumb";
     const display = createDisplay(process.stderr, preview, color);
     const interrupts: (() => void)[] = [];
-    const onSignal = (): void => interrupts.forEach((interrupt) => interrupt());
+    const onSignal = (): void => {
+        if (interrupts.length === 0) {
+            // Nothing has begun that would have to end in order.
+            process.exit(exitInterrupted);
+        }
+        interrupts.forEach((interrupt) => interrupt());
+    };
     const signals = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
     signals.forEach((signal) => process.on(signal, onSignal));
     try {

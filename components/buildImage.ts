@@ -9,7 +9,7 @@ export interface BuildImageArgs {
     /** The Dockerfile, relative to the context. */
     readonly dockerfile?: string;
     /** Build arguments. They can be read in the image: never a credential. */
-    readonly buildArgs?: Record<string, pulumi.Input<string>>;
+    readonly buildArgs?: Readonly<Record<string, pulumi.Input<string>>>;
 }
 
 /** An image, built from one commit and pushed; whatever runs it names it by digest. */

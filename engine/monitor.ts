@@ -34,6 +34,7 @@ import { organization } from "./backend";
 import type { Deployment, Registration } from "./deployment";
 import { type Severity, unsupported } from "./providers/provider";
 import type { Alias, CustomTimeouts, Goal } from "./state";
+import type { SocketGate } from "./socketGate";
 import { DeploymentStopped, type EngineEvent } from "./steps";
 import { asString, type PropertyMap, some, isUnsupportedValue, unknown } from "./values";
 
@@ -42,8 +43,6 @@ export interface MonitorOptions {
     readonly stack: string;
     readonly preview: boolean;
     readonly parallel: number;
-    /** Where to listen, as gRPC names it: `unix:<path>`. */
-    readonly address: string;
     readonly emit: (event: EngineEvent) => void;
 }
 
@@ -79,7 +78,8 @@ export class Monitor {
         private readonly deployment: Promise<Deployment>,
     ) {}
 
-    public async listen(): Promise<void> {
+    /** Serves the connections that come through the gate. */
+    public serve(gate: SocketGate): void {
         const refuse = (what: string): handleUnaryCall<unknown, never> =>
             this.unary(() => Promise.reject(unsupported(what)));
         this.server.addService(ResourceMonitorService, {
@@ -116,11 +116,8 @@ export class Monitor {
             startDebugging: refuse("Debugging the program"),
             requirePulumiVersion: this.unary(() => Promise.resolve(new RequirePulumiVersionResponse())),
         });
-        await new Promise<void>((resolve, reject) => {
-            this.server.bindAsync(this.options.address, ServerCredentials.createInsecure(), (error) =>
-                error ? reject(error) : resolve(),
-            );
-        });
+        const injector = this.server.createConnectionInjector(ServerCredentials.createInsecure());
+        gate.handOver((socket) => injector.injectConnection(socket));
     }
 
     public close(): void {

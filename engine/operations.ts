@@ -9,6 +9,7 @@ import type { Deployment } from "./deployment";
 import { loadStackFile, type Project, type StackConfig } from "./project";
 import { Program } from "./program";
 import { recoverCheckpoint, SnapshotManager } from "./snapshot";
+import { SocketGate } from "./socketGate";
 import {
     codecFor,
     emptyCheckpoint,
@@ -72,9 +73,11 @@ export async function runOperation(asked: OperationOptions): Promise<OperationRe
     try {
         const scratch = mkdtempSync(join(tmpdir(), "ke1-"));
         cleanups.push(() => rmSync(scratch, { recursive: true, force: true }));
-        const address = `unix:${join(scratch, "monitor")}`;
+        const socket = join(scratch, "monitor");
+        const gate = await SocketGate.listen(socket);
+        cleanups.push(() => gate.close());
         // The runner takes longest to start, so it goes first; all that it needs is there when it has started.
-        const program = needsProgram ? startProgram(options, config, address) : undefined;
+        const program = needsProgram ? startProgram(options, config, `unix:${socket}`) : undefined;
         cleanups.push(() => program?.kill("SIGKILL"));
         const backend = openBackend(project, environment);
         if (kind !== "preview") {
@@ -83,7 +86,7 @@ export async function runOperation(asked: OperationOptions): Promise<OperationRe
         const startTime = Math.round(Date.now() / 1000);
         const snapshot = openSnapshot(backend, reference, secrets, options);
         const deployment = snapshot.then((opened) => loadDeployment(options, config, opened));
-        const result = await new Run(options, deployment, program).run(address);
+        const result = await new Run(options, deployment, program).run(gate);
         if (kind !== "preview") {
             await (await snapshot).close();
             backend.record(reference, recordOf(kind, startTime, { ...result, changes }, config));
@@ -100,23 +103,27 @@ export async function runOperation(asked: OperationOptions): Promise<OperationRe
 class Run {
     private interrupted = false;
     private monitor: { close(): void } | undefined;
+    /** The deployment, once it may be registered with: what an earlier one left undone has been dealt with then. */
+    private readonly ready: Promise<Deployment>;
 
     public constructor(
         private readonly options: OperationOptions,
         private readonly deployment: Promise<Deployment>,
         private readonly program: Program | undefined,
-    ) {}
+    ) {
+        this.ready = this.prepare();
+        // Whoever awaits it is told.
+        this.ready.catch(() => undefined);
+    }
 
-    public async run(address: string): Promise<Omit<OperationResult, "changes">> {
-        const [deployment, listening] = await Promise.all([this.deployment, this.program && this.listen(address)]);
+    public async run(gate: SocketGate): Promise<Omit<OperationResult, "changes">> {
+        const [deployment, monitor] = await Promise.all([this.deployment, this.program && this.serve(gate)]);
         this.options.interruptible?.(() => this.interrupt(deployment));
         let outcome: OperationResult["outcome"] = "succeeded";
         try {
-            if (this.options.kind !== "preview") {
-                await deployment.resolvePending();
-            }
-            if (this.program && listening) {
-                await this.runProgram(deployment, this.program, listening);
+            await this.ready;
+            if (this.program && monitor) {
+                await this.runProgram(deployment, this.program, monitor);
             }
             await (this.options.kind === "refresh" ? deployment.refresh() : deployment.deleteRest());
             await this.endProgram();
@@ -137,18 +144,23 @@ class Run {
         };
     }
 
-    private async listen(
-        address: string,
+    private async prepare(): Promise<Deployment> {
+        const deployment = await this.deployment;
+        if (this.options.kind !== "preview") {
+            await deployment.resolvePending();
+        }
+        return deployment;
+    }
+
+    private async serve(
+        gate: SocketGate,
     ): Promise<{ readonly finished: Promise<void>; readonly loggedError: boolean }> {
         const { Monitor } = await import("./monitor");
         const { project, stack, parallel, emit, kind } = this.options;
         const preview = kind === "preview";
-        const monitor = new Monitor(
-            { project: project.name, stack, preview, parallel, address, emit },
-            this.deployment,
-        );
+        const monitor = new Monitor({ project: project.name, stack, preview, parallel, emit }, this.ready);
         this.monitor = monitor;
-        await monitor.listen();
+        monitor.serve(gate);
         return monitor;
     }
 

@@ -1,0 +1,26 @@
+import type { Settings } from "../config";
+import type { BuildPlan } from "./plan";
+
+/** What the image of one build is made of. */
+export interface ImagePlan {
+    /** `<registry>/<repository>:<BUILD_TAG>`. */
+    readonly imageName: string;
+    /** Relative to the project. */
+    readonly context: string;
+    /** Relative to the context. */
+    readonly dockerfile: string;
+    readonly buildArgs: Readonly<Record<string, string>>;
+}
+
+export function planImage(settings: Settings, plan: BuildPlan): ImagePlan {
+    return {
+        imageName: `${settings.registry}/${settings.imageName}:${plan.buildTag}`,
+        context: plan.context,
+        dockerfile: settings.dockerfile,
+        buildArgs: {
+            BUILD_TAG: plan.buildTag,
+            SOURCE_DATE_EPOCH: String(plan.sourceDateEpoch),
+            ...(settings.baseImage === "" ? {} : { BASE_IMAGE: settings.baseImage }),
+        },
+    };
+}
