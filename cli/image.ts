@@ -3,6 +3,7 @@ import { Command } from "commander";
 import { UserError } from "../contract/errors";
 import { dockerPackage } from "../engine/providers/docker";
 import type { CallContext } from "../engine/providers/provider";
+import { asString } from "../engine/values";
 import { planImage } from "../source/image";
 import { planBuilds } from "../source/plan";
 import { beforeOperation } from "./launch";
@@ -52,6 +53,6 @@ async function buildImages(options: { readonly stack: string; readonly cwd: stri
             },
         });
         const { outputs } = await provider.create(context, inputs);
-        process.stdout.write(`${String(outputs["repoDigest"])}\n`);
+        process.stdout.write(`${asString(outputs["repoDigest"]) ?? ""}\n`);
     }
 }

@@ -1,3 +1,4 @@
+import { getCompileCacheDir } from "node:module";
 import * as path from "node:path";
 
 import { readSourceSettings } from "../config";
@@ -40,6 +41,8 @@ export async function beforeOperation(operation: Operation): Promise<NodeJS.Proc
     const platform = stack.needsPlatform ? readDescriptor() : undefined;
     return {
         SOURCE: source,
+        // The program's start is mostly the compilation of the SDK.
+        NODE_COMPILE_CACHE: getCompileCacheDir() ?? "",
         ...(platform && !process.env["DOCKER_HOST"] ? { DOCKER_HOST: platform.dockerHost } : {}),
     };
 }

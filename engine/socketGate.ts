@@ -28,7 +28,7 @@ export class SocketGate {
     /** Every connection so far and from now on is for `take`. */
     public handOver(take: (socket: Socket) => void): void {
         this.take = take;
-        this.waiting.splice(0).forEach((socket) => take(socket));
+        this.waiting.splice(0).forEach((socket) => this.pass(socket, take));
     }
 
     public close(): void {
@@ -44,7 +44,12 @@ export class SocketGate {
         if (this.take === undefined) {
             this.waiting.push(socket);
         } else {
-            this.take(socket);
+            this.pass(socket, this.take);
         }
+    }
+
+    private pass(socket: Socket, take: (socket: Socket) => void): void {
+        take(socket);
+        socket.resume();
     }
 }
