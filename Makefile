@@ -80,3 +80,8 @@ integration: all ## tests on the embedded platform
 bench: all ## timings against kubectl, as ratios in one run
 	@bin/ke1 platform up
 	@$(NODE) -r ts-node/register/transpile-only bench/launch.ts
+
+.PHONY: corpus-cli
+corpus-cli: node_modules/.stamp ## the engine's corpus of programs on the Pulumi CLI, which must be on the PATH
+	@command -v pulumi >/dev/null || { echo "error: pulumi is not on the PATH" >&2; exit 2; }
+	@$(BIN)/mocha --require ts-node/register/transpile-only --extension ts tests/engine/corpusCli.test.ts
