@@ -9,6 +9,8 @@ import { stringify } from "yaml";
 import type { PlatformDescriptor } from "../../platform/descriptor";
 import { readDescriptor } from "../../platform/descriptor";
 
+import { TemporaryDirectory } from "./temporary";
+
 export const projectDirectory = path.resolve(__dirname, "../..");
 
 export interface Finished {
@@ -66,12 +68,13 @@ export async function kubectl(...args: string[]): Promise<string> {
     return stdout;
 }
 
-/** A stack of this project for one test, with a blob container of its own; `remove` leaves nothing of it. */
+/** A stack of this project for one test, with a state and a blob container of its own; `remove` leaves nothing of it. */
 export class TemporaryStack {
     public readonly name: string;
     public readonly container: string;
     public readonly namespace: string;
     private readonly file: string;
+    private readonly backend = new TemporaryDirectory();
 
     public constructor(
         prefix: string,
@@ -95,7 +98,12 @@ export class TemporaryStack {
     }
 
     public async ke1(args: readonly string[], environment: NodeJS.ProcessEnv = {}): Promise<Finished> {
-        return ke1([...args, "--stack", this.name], environment);
+        return ke1([...args, "--stack", this.name], { ...this.environment, ...environment });
+    }
+
+    /** What a process needs to work on this stack. */
+    public get environment(): NodeJS.ProcessEnv {
+        return { PULUMI_BACKEND_URL: `file://${this.backend.path}`, PULUMI_CONFIG_PASSPHRASE: this.name };
     }
 
     /** All blobs of the stack's container, by name. */
@@ -123,9 +131,9 @@ export class TemporaryStack {
 
     public async remove(): Promise<void> {
         await this.ke1(["destroy", "--yes"]);
-        await this.ke1(["stack", "rm"]);
         await kubectl("delete", "namespace", this.namespace, "--ignore-not-found", "--wait=false");
         await this.containerClient().deleteIfExists();
         fs.rmSync(this.file, { force: true });
+        this.backend.remove();
     }
 }

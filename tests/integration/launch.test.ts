@@ -318,6 +318,7 @@ describe("launching a build", () => {
         const stack = stackOf(repository.path);
         const running = spawn(path.join(projectDirectory, "bin/ke1"), ["up", "--yes", "--stack", stack.name], {
             cwd: projectDirectory,
+            env: { ...process.env, ...stack.environment },
             stdio: ["ignore", "ignore", "pipe"],
         });
         let shown = "";
