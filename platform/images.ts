@@ -36,7 +36,6 @@ export async function ensureBaseImage(settings: Settings, signal?: AbortSignal):
         await removeTree(work);
         makePrivateDirectory(work);
         const tar = join(work, "base.tar");
-        const mirror = debianMirror();
         await run(
             [
                 "mmdebstrap",
@@ -47,9 +46,7 @@ export async function ensureBaseImage(settings: Settings, signal?: AbortSignal):
                 '--customize-hook=rm -f "$1"/etc/resolv.conf "$1"/etc/hostname',
                 release,
                 tar,
-                `deb ${mirror} ${release} main`,
-                `deb ${mirror} ${release}-updates main`,
-                `deb ${mirror}-security ${release}-security main`,
+                ...mirrors(),
             ],
             {
                 // A fixed time, that of Debian 12's release: the same packages make the same image.
@@ -147,6 +144,14 @@ function hashing(hash: { update(chunk: Buffer): unknown }): Transform {
     });
 }
 
-function debianMirror(): string {
-    return process.env["KE1_DEBIAN_MIRROR"] || "http://mirror.example/debian";
+/** Without any, mmdebstrap takes Debian's own, with updates and security. */
+function mirrors(): readonly string[] {
+    const mirror = process.env["KE1_DEBIAN_MIRROR"];
+    return mirror
+        ? [
+              `deb ${mirror} ${release} main`,
+              `deb ${mirror} ${release}-updates main`,
+              `deb ${mirror}-security ${release}-security main`,
+          ]
+        : [];
 }
