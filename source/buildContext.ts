@@ -2,7 +2,7 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 
 import { UserError } from "../contract/errors";
-import { hasTarget } from "./makefile";
+import { findTarget } from "./makefile";
 import type { ResolvedSource } from "./resolve";
 
 /** The image's context: the files of one tree, and how a build in the image is started. */
@@ -48,15 +48,18 @@ export function prepareBuildContext(
     }
     if (!fs.existsSync(path.join(target, dockerfile))) {
         throw new UserError(
-            `commit ${source.buildTag} has no ${dockerfile}; add one that makes an image in which the source can be built`,
+            `${source.buildTag} has no ${dockerfile}; add one that makes an image in which the source can be built`,
         );
     }
-    if (command.length === 0 && !hasTarget(target, "build")) {
+    if (command.length === 0 && findTarget(target, "build") === "no") {
         throw new UserError(
-            `commit ${source.buildTag} has no Makefile with a \`build\` target; add one, or set the stack's \`command\``,
+            `${source.buildTag} has no Makefile with a \`build\` target; add one, or set the stack's \`command\``,
         );
     }
-    return { path: path.relative(projectDirectory, target), hasBuildWrapper: hasTarget(target, "build-wrapper") };
+    return {
+        path: path.relative(projectDirectory, target),
+        hasBuildWrapper: findTarget(target, "build-wrapper") === "yes",
+    };
 }
 
 function removeStale(contexts: string): void {

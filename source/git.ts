@@ -9,6 +9,18 @@ export interface GitResult {
     readonly stderr: string;
 }
 
+/** What git sets for its hooks and aliases, and what would make it look at another repository than the one asked for. */
+const misleading = [
+    "GIT_DIR",
+    "GIT_WORK_TREE",
+    "GIT_COMMON_DIR",
+    "GIT_INDEX_FILE",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+    "GIT_NAMESPACE",
+    "GIT_PREFIX",
+];
+
 /**
  * Runs git in `directory` and waits. Synchronous on purpose: a Pulumi program exports its outputs from the module's top
  * level, and what it exports depends on the commit.
@@ -16,10 +28,11 @@ export interface GitResult {
  * @throws UserError when there is no git on the machine, or when git refuses a repository that another user owns.
  */
 export function git(directory: string, args: readonly string[], environment: NodeJS.ProcessEnv = {}): GitResult {
+    const inherited = Object.fromEntries(Object.entries(process.env).filter(([name]) => !misleading.includes(name)));
     const result = spawnSync("git", ["-C", directory, ...args], {
         encoding: "utf8",
         // Messages are matched below, so they must not be translated; no prompt may ever block a build's start.
-        env: { ...process.env, LC_ALL: "C", GIT_TERMINAL_PROMPT: "0", GIT_OPTIONAL_LOCKS: "0", ...environment },
+        env: { ...inherited, LC_ALL: "C", GIT_TERMINAL_PROMPT: "0", GIT_OPTIONAL_LOCKS: "0", ...environment },
         maxBuffer: 256 * 1024 * 1024,
     });
     if (result.error) {

@@ -4,32 +4,50 @@ import * as path from "node:path";
 /** The names GNU make looks for, in its order (https://www.gnu.org/software/make/manual/make.html#Makefile-Names). */
 const makefileNames = ["GNUmakefile", "makefile", "Makefile"];
 
+/** Whether a Makefile has a target; `unknown` where only make itself could tell. */
+export type Finding = "yes" | "no" | "unknown";
+
 /**
- * Whether the directory's Makefile, or a file it includes by a plain name, has a rule for `target`. Only reads: running
- * make, even with --dry-run, would run the `$(shell …)` of a tree that nobody has looked at.
+ * Looks for a rule for `target` in the directory's Makefile and the files it includes by plain names. Only reads: running
+ * make, even with --dry-run, would run the `$(shell …)` of a tree that nobody has looked at. Hence `unknown` for a Makefile
+ * that includes by pattern or variable, or makes its rules with variables, patterns or `eval`.
  */
-export function hasTarget(directory: string, target: string): boolean {
+export function findTarget(directory: string, target: string): Finding {
     const first = makefileNames.map((name) => path.join(directory, name)).find((file) => fs.existsSync(file));
-    return first !== undefined && fileHasTarget(first, directory, target, new Set());
+    return first === undefined ? "no" : findInFile(first, directory, target, new Set());
 }
 
-function fileHasTarget(file: string, directory: string, target: string, seen: Set<string>): boolean {
+function findInFile(file: string, directory: string, target: string, seen: Set<string>): Finding {
     if (seen.has(file) || !fs.existsSync(file)) {
-        return false;
+        return "no";
     }
     seen.add(file);
     const lines = fs.readFileSync(file, "utf8").replace(/\\\n/g, " ").split("\n");
-    return lines.some((line) => {
-        // `a b: c` and `a:: c` are rules; `a := c`, `a ::= c` and recipe lines are not.
-        const rule = /^([^\t#=:][^#=:]*)::?(?![:=])/.exec(line);
-        if (rule && !/^\s*(\.PHONY|export|override|define)\b/.test(line)) {
-            return (rule[1] ?? "").trim().split(/\s+/).includes(target);
+    const findings = lines.map((line) => findInLine(line, directory, target, seen));
+    return findings.includes("yes") ? "yes" : findings.includes("unknown") ? "unknown" : "no";
+}
+
+function findInLine(line: string, directory: string, target: string, seen: Set<string>): Finding {
+    if (/^\s*\$[({](eval|call|foreach)\b/.test(line)) {
+        return "unknown";
+    }
+    const include = /^\s*[-s]?include\s+([^#]*)/.exec(line);
+    if (include) {
+        const names = (include[1] ?? "").split(/\s+/).filter((name) => name !== "");
+        if (names.some((name) => /[$*?[%]/.test(name))) {
+            return "unknown";
         }
-        const include = /^\s*[-s]?include\s+(.*)$/.exec(line);
-        return (include?.[1] ?? "")
-            .split(/\s+/)
-            .filter((name) => name !== "" && !name.startsWith("#"))
-            .map((name) => name.replace(/^\$\((?:dir \$\(lastword \$\(MAKEFILE_LIST\)\)|CURDIR)\)\/?/, ""))
-            .some((name) => fileHasTarget(path.resolve(directory, name), directory, target, seen));
-    });
+        const findings = names.map((name) => findInFile(path.resolve(directory, name), directory, target, seen));
+        return findings.includes("yes") ? "yes" : findings.includes("unknown") ? "unknown" : "no";
+    }
+    // `a b: c` and `a:: c` are rules; `a := c`, `a ::= c` and recipe lines are not.
+    const rule = /^([^\t#=:][^#=:]*)::?(?![:=])/.exec(line);
+    if (!rule || /^\s*(\.PHONY|export|override|define)\b/.test(line)) {
+        return "no";
+    }
+    const targets = (rule[1] ?? "").trim().split(/\s+/);
+    if (targets.includes(target)) {
+        return "yes";
+    }
+    return targets.some((name) => name.includes("$") || name === "%") ? "unknown" : "no";
 }

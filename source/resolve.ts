@@ -4,7 +4,7 @@ import * as path from "node:path";
 import { UserError } from "../contract/errors";
 import { buildTagPattern } from "../contract/layout";
 import { git, gitOutput } from "./git";
-import { ObjectStore } from "./objectStore";
+import { extractCommit, ObjectStore } from "./objectStore";
 
 /** Where the sources of a build are, and which of them to build. */
 export interface SourceRequest {
@@ -14,6 +14,8 @@ export interface SourceRequest {
     readonly buildTag?: string;
     /** Builds uncommitted changes too; the BUILD_TAG then ends in `-dirty`. */
     readonly allowDirty?: boolean;
+    /** Looks at the commit only: for those who ask about a build, and do not want one. */
+    readonly ignoreChanges?: boolean;
     readonly projectDirectory: string;
 }
 
@@ -63,16 +65,24 @@ export function resolveSource(request: SourceRequest): ResolvedSource {
     }
     return request.buildTag
         ? resolveCommit(directory, located.prefix, request.buildTag)
-        : resolveHead(directory, located.prefix, request.allowDirty ?? false);
+        : resolveHead(directory, located.prefix, request);
 }
 
 /** The directory's place in its repository, or undefined when no repository tracks it. */
 function locate(directory: string): { readonly prefix: string } | undefined {
     const found = git(directory, ["rev-parse", "--show-prefix", "--is-inside-work-tree"]);
-    const [prefix = "", inside] = found.stdout.split("\n");
+    // Of a bare repository, git prints no prefix line at all.
+    const lines = found.stdout.trimEnd().split("\n");
+    const inside = lines.at(-1);
+    const prefix = lines.length > 1 ? (lines[0] ?? "") : "";
     if (found.status !== 0 || inside !== "true") {
         if (found.status !== 0 && !/not a git repository/.test(found.stderr)) {
             throw new Error(`git in ${directory}: ${found.stderr.trim()}`);
+        }
+        if (found.status === 0) {
+            throw new UserError(
+                `${directory} is a bare repository, or inside of a .git; give the directory of a checkout`,
+            );
         }
         return undefined;
     }
@@ -121,7 +131,7 @@ function resolveCommit(directory: string, prefix: string, name: string): Resolve
     return committed(directory, prefix, hash, buildTag);
 }
 
-function resolveHead(directory: string, prefix: string, allowDirty: boolean): ResolvedSource {
+function resolveHead(directory: string, prefix: string, request: SourceRequest): ResolvedSource {
     const head = git(directory, ["rev-parse", "--verify", "--quiet", "HEAD^{commit}"]);
     if (head.status !== 0) {
         throw new UserError(`${directory} has no commit yet; a build is labelled with a commit, so commit first`);
@@ -130,10 +140,10 @@ function resolveHead(directory: string, prefix: string, allowDirty: boolean): Re
     const short = gitOutput(directory, ["rev-parse", "--short", hash]);
     const changes = git(directory, ["status", "--porcelain", "--untracked-files=all", "-z", "--", "."]);
     const changed = changedPaths(changes.stdout);
-    if (changed.length === 0) {
+    if (changed.length === 0 || (request.ignoreChanges && !request.allowDirty)) {
         return committed(directory, prefix, hash, short);
     }
-    if (!allowDirty) {
+    if (!request.allowDirty) {
         const named = changed.slice(0, 5).join(", ") + (changed.length > 5 ? ` and ${changed.length - 5} more` : "");
         throw new UserError(
             `uncommitted changes in ${directory}: ${named}; commit them, name a commit (BUILD_TAG=${short}), ` +
@@ -170,7 +180,7 @@ function committed(directory: string, prefix: string, commit: string, buildTag: 
         tree: id,
         sourceDateEpoch,
         notes,
-        extract: (target) => ObjectStore.ofRepository(directory).extract(id, sourceDateEpoch, target),
+        extract: (target) => extractCommit(directory, commit, target),
     };
 }
 

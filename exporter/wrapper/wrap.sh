@@ -9,7 +9,7 @@
 #
 #     0    without running anything, when the tag is built already
 #     1    when the build succeeded, but what it left cannot be handed back
-#     75   when the exporter turned the build away; the reason is printed
+#     75   when the build cannot be blamed: the exporter turned it away (the reason is printed), or it was told to end
 #     125  when the build could not be started
 #
 # On the volume: `alive`, a FIFO that this process holds open as long as it lives; `log`; `artifacts/`; and `exit.json`,
@@ -24,15 +24,21 @@ unset CDPATH
 if [ "${1:-}" = --init ]; then
     shift
     child=
-    trap '[ -z "$child" ] || kill -TERM "$child" 2>/dev/null' TERM INT
+    told=
+    trap 'told=1; [ -z "$child" ] || kill -TERM "$child" 2>/dev/null' TERM INT
     "$@" &
     child=$!
     while :; do
         wait "$child"
         code=$?
         # A signal ends `wait` before the child does.
-        kill -0 "$child" 2>/dev/null || exit "$code"
+        kill -0 "$child" 2>/dev/null || break
     done
+    # What the wrapper below says with 75, make turns into 2.
+    if [ -n "$told" ] || [ -e "${KE1_DIR:-/nonexistent}/refuse" ]; then
+        exit 75
+    fi
+    exit "$code"
 fi
 # So that a build that calls its own build-wrapper target does not come here again.
 unset KE1_WRAP
@@ -85,6 +91,7 @@ exec 8>"$shared/output"
 
 code=125
 problem=
+told=
 started=$(date +%s 8>&- 9>&-)
 
 # Makes the working directory one that a build can write to.
@@ -124,7 +131,7 @@ prepare() {
 run() {
     child=
     interrupted=
-    trap 'interrupted=1; [ -z "$child" ] || kill -TERM "$child" 2>/dev/null' TERM INT HUP
+    trap 'interrupted=1; told=1; [ -z "$child" ] || kill -TERM "$child" 2>/dev/null' TERM INT HUP
     # A shell makes what it starts in the background ignore SIGINT and SIGQUIT, and tests of a build may need them.
     if env --default-signal=INT,QUIT true 2>/dev/null 8>&- 9>&-; then
         env --default-signal=INT,QUIT "$@" >&8 2>&1 8>&- 9>&- &
@@ -218,6 +225,8 @@ ended=$(date +%s 9>&-)
 printf '{"exitCode":%d,"startedAt":%d,"endedAt":%d,"problem":"%s"}\n' \
     "$code" "$started" "$ended" "$problem" >"$shared/exit.json.new" &&
     mv -f -- "$shared/exit.json.new" "$shared/exit.json" 9>&-
-# To the Job, 75 means that nothing was run (see above): a build that ends with it must not be started again.
+# Told to end: that is no failure of the build, and the Job may start it again.
+[ -z "$told" ] || exit 75
+# A build that ends with 75 by itself has failed, and must not be started again.
 [ "$code" -ne 75 ] || exit 1
 exit "$code"

@@ -3,7 +3,7 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 
 import { UserError } from "../../contract/errors";
-import { hasTarget } from "../../source/makefile";
+import { findTarget } from "../../source/makefile";
 import { planBuilds } from "../../source/plan";
 import { resolveSource } from "../../source/resolve";
 import { TemporaryDirectory, TemporaryRepository } from "../helpers/temporary";
@@ -127,6 +127,37 @@ describe("the source of a build", () => {
         assert.match(resolve({ source: path.join(repository.path, "unpacked") }).buildTag, /^tree-/);
     });
 
+    it("says the commit where the archive asks for it", () => {
+        repository.file("part/.gitattributes", "version export-subst\n");
+        repository.file("part/version", "$Format:%H$\n");
+        repository.commit();
+        resolve({ source: path.join(repository.path, "part") }).extract(path.join(project.path, "out"));
+        const written = fs.readFileSync(path.join(project.path, "out", "version"), "utf8").trim();
+        assert.equal(written, repository.git("rev-parse", "HEAD"));
+    });
+
+    it("does not mind changes when nobody wants to build", () => {
+        repository.file("a", "1");
+        const short = repository.commit();
+        repository.file("a", "2");
+        const found = resolveSource({ source: repository.path, projectDirectory: project.path, ignoreChanges: true });
+        assert.equal(found.buildTag, short);
+    });
+
+    it("is the repository asked for, whatever GIT_DIR says", () => {
+        const other = new TemporaryRepository();
+        try {
+            other.commit();
+            repository.file("a", "1");
+            const short = repository.commit();
+            process.env["GIT_DIR"] = path.join(other.path, ".git");
+            assert.equal(resolve().buildTag, short);
+        } finally {
+            delete process.env["GIT_DIR"];
+            other.remove();
+        }
+    });
+
     describe("is refused in one line", () => {
         const refused = (run: () => unknown, pattern: RegExp) => {
             assert.throws(run, (error: Error) => {
@@ -146,6 +177,26 @@ describe("the source of a build", () => {
         it("when it is a remote address", () => {
             refused(() => resolve({ source: "https://example.com/x.git" }), /clone it/);
             refused(() => resolve({ source: "git@example.com:x.git" }), /clone it/);
+        });
+        it("when it is a bare repository", () => {
+            repository.commit();
+            refused(
+                () => resolve({ source: path.join(repository.path, ".git") }),
+                /bare repository, or inside of a \.git/,
+            );
+        });
+        it("when a repository in it would be left out", () => {
+            const plain = new TemporaryDirectory();
+            const inner = new TemporaryRepository();
+            try {
+                inner.file("a", "1");
+                inner.commit();
+                fs.cpSync(inner.path, path.join(plain.path, "inner"), { recursive: true });
+                refused(() => resolve({ source: plain.path }), /inner in .* is a git repository of its own/);
+            } finally {
+                plain.remove();
+                inner.remove();
+            }
         });
         it("without a commit", () => {
             refused(() => resolve(), /no commit yet/);
@@ -217,26 +268,34 @@ describe("the targets of a Makefile", () => {
 
     const found = (makefile: string, target = "build") => {
         directory.file("Makefile", makefile);
-        return hasTarget(directory.path, target);
+        return findTarget(directory.path, target);
     };
 
     it("are found in rules, also of several targets, double-colon rules and included files", () => {
-        assert.equal(found("build: x\n"), true);
-        assert.equal(found("all build:\n"), true);
-        assert.equal(found("build::\n"), true);
+        assert.equal(found("build: x\n"), "yes");
+        assert.equal(found("all build:\n"), "yes");
+        assert.equal(found("build::\n"), "yes");
         directory.file("more.mk", "build-wrapper:\n");
-        assert.equal(found("include more.mk\n", "build-wrapper"), true);
-        assert.equal(found("-include missing.mk more.mk\n", "build-wrapper"), true);
+        assert.equal(found("include more.mk\n", "build-wrapper"), "yes");
+        assert.equal(found("-include missing.mk more.mk\n", "build-wrapper"), "yes");
     });
     it("are not variables, recipes, comments or declarations", () => {
-        assert.equal(found("build := 1\nbuild ::= 2\nbuild = 3\n"), false);
-        assert.equal(found("all:\n\tbuild: x\n"), false);
-        assert.equal(found("# build: x\n"), false);
-        assert.equal(found(".PHONY: build\n"), false);
-        assert.equal(found("rebuild: x\n"), false);
+        assert.equal(found("build := 1\nbuild ::= 2\nbuild = 3\n"), "no");
+        assert.equal(found("all:\n\tbuild: x\n"), "no");
+        assert.equal(found("# build: x\n"), "no");
+        assert.equal(found(".PHONY: build\n"), "no");
+        assert.equal(found("rebuild: x\n"), "no");
+    });
+    it("are unknown where only make could tell", () => {
+        assert.equal(found("include mk/*.mk\n"), "unknown");
+        assert.equal(found("include $(TOP)/rules.mk\n"), "unknown");
+        assert.equal(found("$(TARGETS): x\n"), "unknown");
+        assert.equal(found("%:\n\ttrue\n"), "unknown");
+        assert.equal(found("$(eval $(call rule,build))\n"), "unknown");
+        assert.equal(found("include mk/*.mk\nbuild:\n"), "yes");
     });
     it("of files that include each other end", () => {
         directory.file("more.mk", "include Makefile\n");
-        assert.equal(found("include more.mk\n"), false);
+        assert.equal(found("include more.mk\n"), "no");
     });
 });
