@@ -114,7 +114,8 @@ export function readSettings(
         ),
         blobEndpoint: endpoint(blobEndpoint || (platform?.blobEndpoint ?? "")),
         blobContainer: read.matching("blobContainer", "ke-1-builds", containerName, "3 to 63 of a-z, 0-9 and single -"),
-        deadlineSeconds: read.integer("deadlineSeconds", 6000, 1),
+        // The exporter's credential is good for at least a day (components/buildIdentity.ts).
+        deadlineSeconds: read.integer("deadlineSeconds", 6000, 1, 86_400),
         ttlSecondsAfterFinished: read.integer("ttlSecondsAfterFinished", 3600, 0),
         retries: read.integer("retries", 3, 0),
         cpuRequest: read.matching("cpuRequest", "100m", quantity, "a quantity such as 500m or 2"),
@@ -243,11 +244,11 @@ class Reader {
         return value === "true";
     }
 
-    public integer(key: string, fallback: number, least: number): number {
+    public integer(key: string, fallback: number, least: number, most = 2 ** 31 - 1): number {
         const value = this.text(key, String(fallback));
         const number = Number(value);
-        if (!Number.isSafeInteger(number) || number < least) {
-            throw new UserError(`${key} must be a whole number of at least ${least}; it is \`${value}\``);
+        if (!Number.isSafeInteger(number) || number < least || number > most) {
+            throw new UserError(`${key} must be a whole number from ${least} to ${most}; it is \`${value}\``);
         }
         return number;
     }

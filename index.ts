@@ -55,7 +55,8 @@ const identity = new BuildIdentity(
 );
 const exporterImage =
     settings.exporterImage ||
-    new BuildImage("exporter", {
+    // No BUILD_TAG begins like this, and so no build's image has this name.
+    new BuildImage("_exporter", {
         imageName: `${settings.registry}/ke-1-exporter:${exporterVersion()}`,
         context: "exporter/image",
     }).reference;

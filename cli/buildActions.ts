@@ -35,8 +35,9 @@ function open(options: StackOptions, tag?: string) {
         resolveSource({
             source: settings.source,
             buildTag: settings.buildTags[0] ?? "",
-            // Which changes there are does not matter to what has been built.
             allowDirty: settings.allowDirty,
+            // Whoever goes on editing can still look at what has been built.
+            ignoreChanges: true,
             projectDirectory: stack.projectDirectory,
         }).buildTag;
     return { settings, containerUrl, store: openStore(containerUrl), buildTag };

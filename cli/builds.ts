@@ -1,18 +1,18 @@
 import { Command } from "commander";
 
 import type { ArtifactsOptions, BuildsOptions, LogsOptions, StackOptions } from "./buildActions";
-import { defaultProjectDirectory } from "./projectDirectory";
+import { withStackOptions } from "./projectDirectory";
 
 /** The commands that look at builds. They need the store, and not the stack: they work after `ke1 destroy` too. */
 export function buildCommands(): Command[] {
     return [
-        withStack(new Command("logs"))
+        withStackOptions(new Command("logs"))
             .description("show the log of a build's last attempt, byte for byte")
             .argument("[tag]", "BUILD_TAG; by default that of the stack's source")
             .option("-f, --follow", "go on until the build ends", false)
             .option("--offset <bytes>", "begin at this byte", "0")
             .action(async (tag: string | undefined, options: LogsOptions) => (await actions()).logs(tag, options)),
-        withStack(new Command("artifacts"))
+        withStackOptions(new Command("artifacts"))
             .description("list a build's artifacts, or download and verify them")
             .argument("[tag]", "BUILD_TAG; by default that of the stack's source")
             .option("--to <directory>", "download to this directory")
@@ -20,21 +20,15 @@ export function buildCommands(): Command[] {
             .action(async (tag: string | undefined, options: ArtifactsOptions) =>
                 (await actions()).artifacts(tag, options),
             ),
-        withStack(new Command("builds"))
+        withStackOptions(new Command("builds"))
             .description("list the builds that the store knows of")
             .option("--json", "as JSON", false)
             .action(async (options: BuildsOptions) => (await actions()).builds(options)),
-        withStack(new Command("cancel"))
+        withStackOptions(new Command("cancel"))
             .description("end a running build; `ke1 up` starts it again")
             .argument("<tag>", "BUILD_TAG")
             .action(async (tag: string, options: StackOptions) => (await actions()).cancel(tag, options)),
     ];
-}
-
-function withStack(command: Command): Command {
-    return command
-        .option("-s, --stack <name>", "the stack", "dev")
-        .option("-C, --cwd <directory>", "the project's directory", defaultProjectDirectory());
 }
 
 /** Loaded when one of them runs: the store's client takes its time. */

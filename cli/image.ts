@@ -7,15 +7,13 @@ import { asString } from "../engine/values";
 import { planImage } from "../source/image";
 import { planBuilds } from "../source/plan";
 import { beforeOperation } from "./launch";
-import { defaultProjectDirectory } from "./projectDirectory";
+import { withStackOptions } from "./projectDirectory";
 import { stackSettings } from "./settings";
 
 /** `ke1 image`: what `up` does first, and no more. */
 export function imageCommand(): Command {
-    return new Command("image")
+    return withStackOptions(new Command("image"))
         .description("build and push the commit's image, and print it by digest")
-        .option("-s, --stack <name>", "the stack", "dev")
-        .option("-C, --cwd <directory>", "the project's directory", defaultProjectDirectory())
         .action(buildImages);
 }
 

@@ -1,5 +1,4 @@
 import { getCompileCacheDir } from "node:module";
-import * as path from "node:path";
 
 import { readSourceSettings } from "../config";
 import { planBuilds } from "../source/plan";
@@ -21,9 +20,6 @@ export interface Operation {
  * @returns variables for the environment of the program and its providers
  */
 export async function beforeOperation(operation: Operation): Promise<NodeJS.ProcessEnv> {
-    // Relative to where the person is, not to the project.
-    const source = process.env["SOURCE"] ? path.resolve(process.env["SOURCE"]) : "";
-    process.env["SOURCE"] = source;
     const stack = stackSettings(operation.projectDirectory, operation.stack);
     if (!stack.isBuildProject) {
         return {};
@@ -40,7 +36,6 @@ export async function beforeOperation(operation: Operation): Promise<NodeJS.Proc
     plans.forEach((plan) => plan.notes.forEach((note) => process.stderr.write(`${plan.buildTag}: ${note}\n`)));
     const platform = stack.needsPlatform ? readDescriptor() : undefined;
     return {
-        SOURCE: source,
         // The program's start is mostly the compilation of the SDK.
         NODE_COMPILE_CACHE: getCompileCacheDir() ?? "",
         ...(platform && !process.env["DOCKER_HOST"] ? { DOCKER_HOST: platform.dockerHost } : {}),

@@ -1,3 +1,5 @@
+import * as path from "node:path";
+
 import { Command, CommanderError } from "commander";
 
 import { version } from "../package.json";
@@ -13,6 +15,19 @@ import { stackCommands } from "./stack";
 const exitUsage = 2;
 
 async function main(): Promise<void> {
+    // Whoever reads what we print may stop reading (`ke1 logs | head`); what is under way is not to suffer.
+    process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+        if (error.code !== "EPIPE") {
+            throw error;
+        }
+        process.exitCode ??= 1;
+    });
+    process.stderr.on("error", () => undefined);
+    // Relative to where the person is, not to the project. What looks like an address is told apart later.
+    const source = process.env["SOURCE"] ?? "";
+    if (source !== "" && !source.includes("://") && !/^[^/]+@[^/]+:/.test(source)) {
+        process.env["SOURCE"] = path.resolve(source);
+    }
     const program = new Command("ke1")
         .description("Builds a source tree in a Kubernetes cluster and hands back binaries and logs.")
         .version(version)

@@ -5,7 +5,7 @@ import { createDisplay } from "../engine/display";
 import { type OperationKind, runOperation } from "../engine/operations";
 import { loadProject, type Project } from "../engine/project";
 import { exportStack, importStack, listStacks, removeStack, stackOutputs, unlockStack } from "../engine/stackFiles";
-import { defaultProjectDirectory } from "./projectDirectory";
+import { withStackOptions } from "./projectDirectory";
 
 /** What the rest of `ke1` has to do with the engine's commands. */
 export interface StackHooks {
@@ -37,14 +37,8 @@ export function stackCommands(hooks: StackHooks): Command[] {
     ];
 }
 
-function withStack(command: Command): Command {
-    return command
-        .option("-s, --stack <name>", "the stack", process.env.PULUMI_STACK ?? "dev")
-        .option("-C, --cwd <directory>", "the directory of the project", defaultProjectDirectory());
-}
-
 function operation(kind: OperationKind, description: string, hooks: StackHooks): Command {
-    return withStack(new Command(kind))
+    return withStackOptions(new Command(kind))
         .description(description)
         .option("-y, --yes", "accepted for scripts made for the Pulumi CLI: nothing is asked for anyway")
         .option("-p, --parallel <number>", "how many resources are worked on at once", parseCount, defaultParallel)
@@ -95,7 +89,9 @@ async function operate(
         }
         if (json) {
             const { redacted } = await import("../engine/values");
-            process.stdout.write(`${JSON.stringify({ outcome, changes, outputs: redacted(outputs) }, undefined, 2)}\n`);
+            process.stdout.write(
+                `${JSON.stringify({ outcome, changes, outputs: outcome === "succeeded" ? redacted(outputs) : {} }, undefined, 2)}\n`,
+            );
         }
         return outcome === "succeeded" ? 0 : outcome === "failed" ? exitFailed : exitInterrupted;
     } finally {
@@ -107,7 +103,7 @@ function stackCommand(): Command {
     const command = new Command("stack").description("what is known of the stacks");
     const json = "as JSON";
     command.addCommand(
-        withStack(new Command("ls"))
+        withStackOptions(new Command("ls"))
             .description("lists the project's stacks")
             .option("--json", json)
             .action((options: StackOptions & { readonly json?: boolean }) => {
@@ -119,7 +115,7 @@ function stackCommand(): Command {
             }),
     );
     command.addCommand(
-        withStack(new Command("output"))
+        withStackOptions(new Command("output"))
             .description("prints the stack's outputs, or one of them")
             .argument("[name]")
             .option("--json", json)
@@ -151,7 +147,7 @@ function stackCommand(): Command {
             ),
     );
     command.addCommand(
-        withStack(new Command("export"))
+        withStackOptions(new Command("export"))
             .description("prints the stack's state; its secrets stay encrypted unless shown")
             .option("--show-secrets", "decrypt and print secrets")
             .action(async (options: StackOptions & { showSecrets?: boolean }) => {
@@ -168,7 +164,7 @@ function stackCommand(): Command {
             }),
     );
     command.addCommand(
-        withStack(new Command("import"))
+        withStackOptions(new Command("import"))
             .description("replaces the stack's state by one that was exported")
             .option("--file <path>", "read from a file instead of standard input")
             .action(async (options: StackOptions & { file?: string }) => {
@@ -181,12 +177,12 @@ function stackCommand(): Command {
             }),
     );
     command.addCommand(
-        withStack(new Command("rm"))
+        withStackOptions(new Command("rm"))
             .description("forgets a stack that has no resources any more")
             .action((options: StackOptions) => removeStack(loadProject(options.cwd), options.stack, process.env)),
     );
     command.addCommand(
-        withStack(new Command("cancel"))
+        withStackOptions(new Command("cancel"))
             .description("removes the lock of an operation that is gone")
             .action((options: StackOptions) => {
                 const project: Project = loadProject(options.cwd);

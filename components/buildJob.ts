@@ -53,8 +53,8 @@ const credentialDirectory = "/ke1/credential";
  * (docs/exporter.md).
  */
 const exporterConflict = 3;
-/** The wrapper's exit code when the exporter said why, and its own exit code decides (docs/exporter.md). */
-const wrapperTurnedAway = 75;
+/** The wrapper's exit code when the build is not to blame: it was turned away or told to end (docs/exporter.md). */
+const notTheBuildsFault = 75;
 /** The exporter's exit code for a configuration that it cannot work with. */
 const exporterMisconfigured = 2;
 
@@ -109,13 +109,13 @@ export class BuildJob extends pulumi.ComponentResource {
                                     values: [exporterMisconfigured, exporterConflict],
                                 },
                             },
-                            // A build that failed will fail again; one that the exporter turned away never ran.
+                            // A build that failed will fail again; one that was turned away or told to end did not fail.
                             {
                                 action: "FailJob",
                                 onExitCodes: {
                                     containerName: "build",
                                     operator: "NotIn",
-                                    values: [0, wrapperTurnedAway],
+                                    values: [0, notTheBuildsFault],
                                 },
                             },
                         ],
@@ -220,6 +220,7 @@ function podSpecOf(args: BuildJobArgs): k8s.types.input.core.v1.PodSpec {
                     { name: "KE1_SOURCE_TREE", value: args.source.tree },
                     { name: "KE1_COMMAND", value: JSON.stringify(args.command) },
                     { name: "KE1_IMAGE", value: args.image },
+                    { name: "KE1_ARTIFACT_DIR", value: args.artifactDirectory },
                     field("KE1_JOB_NAMESPACE", "metadata.namespace"),
                     field("KE1_JOB_NAME", "metadata.labels['batch.kubernetes.io/job-name']"),
                     field("KE1_POD_NAME", "metadata.name"),

@@ -87,6 +87,24 @@ export interface AttemptFinished {
 }
 
 /**
+ * `<BUILD_TAG>/attempts/<n>/podinfo.json`: how an attempt that failed looked from outside of its pod. The launcher writes
+ * it; its outcome is the one that `up` said, and comes before that of `finished.json`.
+ */
+export interface PodInfo {
+    readonly schemaVersion: 1;
+    readonly buildTag: string;
+    readonly attempt: number;
+    readonly outcome: Outcome;
+    /** One line for a person. */
+    readonly message: string;
+    /** Kubernetes' warnings, oldest first. */
+    readonly events: readonly string[];
+    /** The pod's name, and its `status` as the API server had it. */
+    readonly pod?: string;
+    readonly status?: unknown;
+}
+
+/**
  * The exporter's last words: its container's termination message, and the last line of its log. A hint that saves the
  * launcher a wait for Kubernetes; the truth is in the blobs.
  */

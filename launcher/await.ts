@@ -1,14 +1,22 @@
 import type { V1Job, V1Pod } from "@kubernetes/client-node";
 
 import { layout } from "../contract/layout";
-import type { AttemptFinished, Manifest } from "../contract/manifest";
+import type { AttemptFinished, Manifest, PodInfo } from "../contract/manifest";
 import { isSuccess } from "../contract/outcome";
 import type { Outcome } from "../contract/outcome";
 import type { BuildResult } from "../contract/result";
 import { maxListedArtifacts } from "../contract/result";
 import type { BuildChange, Cluster } from "./cluster";
 import { LineSplitter, LogFollower } from "./logFollower";
-import { disruption, exporterResult, jobEnd, outcomeOfFailedJob, outOfMemory, phaseOf } from "./podStatus";
+import {
+    disruption,
+    exporterResult,
+    jobEnd,
+    outcomeOfFailedJob,
+    outOfMemory,
+    phaseOf,
+    startFailure,
+} from "./podStatus";
 import type { Phase } from "./podStatus";
 import type { BuildStore } from "./store";
 
@@ -73,10 +81,7 @@ export async function awaitBuild(
     if ("failure" in ending) {
         throw ending.failure;
     }
-    // One commit makes Jobs of one name in two namespaces.
-    const { namespace, name } = ending.manifest.job;
-    const byThisJob = namespace === request.namespace && name === request.job;
-    return resultOf(store, ending.manifest, byThisJob ? "Succeeded" : "AlreadyBuilt");
+    return resultOf(store, ending.manifest, build.hasMade(ending.manifest) ? "Succeeded" : "AlreadyBuilt");
 }
 
 /** The outputs of a build from its manifest. */
@@ -101,6 +106,7 @@ class AwaitedBuild {
     private jobDeleted = false;
     private lastPhase: string | undefined;
     private phaseSince = Date.now();
+    private saidWaiting = false;
     private attempt: number | undefined;
     private follower: LogFollower | undefined;
     private logPath: string | undefined;
@@ -116,19 +122,38 @@ class AwaitedBuild {
         this.lines = new LineSplitter(listener.logLine);
     }
 
+    /** Whether it was this Job, and not one before it or in another namespace, that the manifest comes from. */
+    public hasMade(manifest: Manifest): boolean {
+        const { namespace, job } = this.request;
+        const made = this.job?.metadata?.creationTimestamp;
+        // A Job that was made anew for the same build has the same name; Kubernetes' timestamps are whole seconds.
+        return (
+            manifest.job.namespace === namespace &&
+            manifest.job.name === job &&
+            made !== undefined &&
+            new Date(manifest.finishedAt).getTime() >= new Date(made).getTime()
+        );
+    }
+
     public async ending(signal: AbortSignal): Promise<Ending> {
         const { namespace, job: name, buildTag } = this.request;
-        const [job, manifest] = await Promise.all([this.cluster.job(namespace, name), this.store.manifest(buildTag)]);
+        const [job, pods, manifest] = await Promise.all([
+            this.cluster.job(namespace, name),
+            this.cluster.podsOfJob(namespace, name),
+            this.store.manifest(buildTag),
+        ]);
+        this.job = job;
         if (manifest) {
             return this.endingOf(manifest);
         }
         if (!job) {
             return this.endingWithoutJob();
         }
-        this.job = job;
-        if (job.spec?.suspend) {
+        this.pod = pods.at(-1);
+        if (job.spec?.suspend && !jobEnd(job)) {
             this.listener.phase("going on with a build that was cancelled or could not start");
             await this.cluster.suspendJob(namespace, name, false);
+            this.job = { ...job, spec: { ...job.spec, suspend: false } };
         }
         const watching = new AbortController();
         const stop = () => watching.abort();
@@ -184,6 +209,12 @@ class AwaitedBuild {
     private async look(): Promise<Ending | undefined> {
         const phase = this.pod ? phaseOf(this.pod) : undefined;
         this.showPhase(phase);
+        const unstartable = this.pod && startFailure(this.pod);
+        if (unstartable !== undefined) {
+            // The exporter waits for a build that will never come.
+            await this.cluster.suspendJob(this.request.namespace, this.request.job, true);
+            return this.failure("BuildFailed", `the build's container cannot be started: ${unstartable}`);
+        }
         if (phase?.name === "running" || phase?.name === "ended") {
             await this.followLog();
             const ended = await this.endingFromStore();
@@ -209,6 +240,7 @@ class AwaitedBuild {
 
     private async followLog(): Promise<void> {
         if (this.attempt === undefined) {
+            this.sayIfWaiting();
             const uid = this.pod?.metadata?.uid;
             const mine = (await this.store.attempts(this.request.buildTag)).find(
                 (attempt) => attempt.started?.pod.uid === uid,
@@ -221,6 +253,14 @@ class AwaitedBuild {
             this.follower = new LogFollower(this.store, this.logPath);
         }
         await this.follower?.drain((bytes) => this.lines.write(bytes));
+    }
+
+    /** The exporter lets the build begin when it holds the tag's lease, and not before. */
+    private sayIfWaiting(): void {
+        if (!this.saidWaiting && this.lastPhase === "running" && Date.now() - this.phaseSince > 3000) {
+            this.saidWaiting = true;
+            this.listener.phase("waiting for another build of this BUILD_TAG, or for the store");
+        }
     }
 
     private async endingFromStore(): Promise<Ending | undefined> {
@@ -257,9 +297,12 @@ class AwaitedBuild {
             const refined = outcomeOfFailedJob(this.job, this.pod);
             return this.failure(refined.outcome, refined.message, refined.exitCode);
         }
+        const plain = finished.message === undefined || finished.message.startsWith("the build ended with exit code");
         return this.failure(
             "BuildFailed",
-            `\`${this.request.command.join(" ")}\` ended with exit code ${finished.exitCode ?? "unknown"}`,
+            plain
+                ? `\`${this.request.command.join(" ")}\` ended with exit code ${finished.exitCode ?? "unknown"}`
+                : (finished.message ?? ""),
             finished.exitCode,
         );
     }
@@ -316,6 +359,12 @@ class AwaitedBuild {
         if (last?.finished) {
             const { outcome, exitCode, message } = last.finished;
             this.logPath = last.started && `${this.request.buildTag}/${last.started.log}`;
+            if (outcome === "Cancelled") {
+                return this.failure(
+                    outcome,
+                    "the Job was removed; `ke1 refresh`, then `ke1 up`, starts the build again",
+                );
+            }
             return this.failure(
                 outcome,
                 `${message ?? "the build failed"}; its Job has been removed since, and a failed build is not run again: ` +
@@ -342,7 +391,31 @@ class AwaitedBuild {
 
     private async failure(outcome: Outcome, message: string, exitCode?: number): Promise<Ending> {
         const explained = outcome === "BuildFailed" ? [] : await this.events();
+        await this.record(outcome, message, explained);
         return { failure: new BuildFailure(outcome, message, { exitCode, log: this.logPath, events: explained }) };
+    }
+
+    /** Keeps with the attempt what only the cluster knew: why it ended, and what its pod looked like. */
+    private async record(outcome: Outcome, message: string, events: readonly string[]): Promise<void> {
+        if (this.attempt === undefined) {
+            return;
+        }
+        const { buildTag } = this.request;
+        const info: PodInfo = {
+            schemaVersion: 1,
+            buildTag,
+            attempt: this.attempt,
+            outcome,
+            message,
+            events,
+            pod: this.pod?.metadata?.name,
+            status: this.pod?.status,
+        };
+        try {
+            await this.store.putDocument(layout.podinfo(buildTag, this.attempt), info);
+        } catch {
+            // A launcher that may only read the store tells the outcome all the same.
+        }
     }
 
     private async events(): Promise<readonly string[]> {

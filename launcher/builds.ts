@@ -25,7 +25,7 @@ async function summarize(store: BuildStore, buildTag: string): Promise<BuildSumm
     const last = attempts.at(-1);
     return {
         buildTag,
-        outcome: manifest ? "Succeeded" : (last?.finished?.outcome ?? "Running"),
+        outcome: manifest ? "Succeeded" : (last?.podinfo?.outcome ?? last?.finished?.outcome ?? "Running"),
         attempts: attempts.length,
         startedAt: manifest?.startedAt ?? last?.started?.startedAt,
         buildSeconds: manifest?.durations.buildSeconds ?? last?.finished?.durations.buildSeconds,

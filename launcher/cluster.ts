@@ -51,6 +51,14 @@ export class Cluster {
         return undefinedIfMissing(this.batch.readNamespacedJob({ namespace, name }));
     }
 
+    /** The pods that a Job has made, the oldest first. */
+    public async podsOfJob(namespace: string, name: string): Promise<readonly V1Pod[]> {
+        const labelSelector = `batch.kubernetes.io/job-name=${name}`;
+        const created = (pod: V1Pod) => new Date(pod.metadata?.creationTimestamp ?? 0).getTime();
+        const { items } = await this.core.listNamespacedPod({ namespace, labelSelector });
+        return [...items].sort((a, b) => created(a) - created(b));
+    }
+
     public async jobsWithLabel(namespace: string, labelSelector: string): Promise<readonly V1Job[]> {
         return (await this.batch.listNamespacedJob({ namespace, labelSelector })).items;
     }
@@ -75,7 +83,8 @@ export class Cluster {
             fieldSelector: `involvedObject.name=${objectName}`,
             limit: 50,
         });
-        return [...found.items]
+        return found.items
+            .filter((event) => event.type !== "Normal" || event.reason === "Preempted" || event.reason === "Killing")
             .sort((a, b) => eventTime(a) - eventTime(b))
             .slice(-8)
             .map((event) => {

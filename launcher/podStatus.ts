@@ -69,6 +69,14 @@ export function outOfMemory(pod: V1Pod): string | undefined {
     return pod.status?.containerStatuses?.find((status) => status.state?.terminated?.reason === "OOMKilled")?.name;
 }
 
+/** Why the build's container could not be started at all, for example an image without a shell. */
+export function startFailure(pod: V1Pod): string | undefined {
+    const ended = statusOf(pod, buildContainer)?.state?.terminated;
+    return ended && ["StartError", "ContainerCannotRun"].includes(ended.reason ?? "")
+        ? (ended.message ?? ended.reason)
+        : undefined;
+}
+
 /** Why Kubernetes took the pod away, when it was not the build's doing: evicted, preempted, node lost. */
 export function disruption(pod: V1Pod): string | undefined {
     const target = pod.status?.conditions?.find(

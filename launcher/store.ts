@@ -2,13 +2,14 @@ import type { ContainerClient, StorageSharedKeyCredential } from "@azure/storage
 import { ContainerSASPermissions, generateBlobSASQueryParameters, RestError, SASProtocol } from "@azure/storage-blob";
 
 import { layout } from "../contract/layout";
-import type { AttemptFinished, AttemptStarted, Manifest } from "../contract/manifest";
+import type { AttemptFinished, AttemptStarted, Manifest, PodInfo } from "../contract/manifest";
 
 /** A build that the store knows of. */
 export interface StoredAttempt {
     readonly attempt: number;
     readonly started?: AttemptStarted;
     readonly finished?: AttemptFinished;
+    readonly podinfo?: PodInfo;
 }
 
 /** The blob container, read as the contract's documents. */
@@ -48,6 +49,7 @@ export class BuildStore {
                     attempt,
                     started: await this.document<AttemptStarted>(layout.started(tag, attempt)),
                     finished: await this.finished(tag, attempt),
+                    podinfo: await this.document<PodInfo>(layout.podinfo(tag, attempt)),
                 })),
         );
     }
@@ -100,6 +102,13 @@ export class BuildStore {
             throw new Error(`${path} came without a body`);
         }
         return response.readableStreamBody;
+    }
+
+    public async putDocument(path: string, document: unknown): Promise<void> {
+        const content = JSON.stringify(document);
+        await this.container.getBlockBlobClient(path).upload(content, Buffer.byteLength(content), {
+            blobHTTPHeaders: { blobContentType: "application/json" },
+        });
     }
 
     private async document<T>(path: string): Promise<T | undefined> {

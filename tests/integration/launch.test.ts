@@ -148,6 +148,8 @@ describe("launching a build", () => {
 
         const once = await stack.ke1(["up", "--yes"]);
         assert.equal(once.code, 1, "a failed build is not run again");
+        assert.match(once.stderr, /BuildFailed: `make build` ended with exit code 2/, "and told as it was");
+        assert.match(once.stderr, new RegExp(`log: http://.*/${broken}/logs/`));
         assert.equal(
             (await stack.blobs(`${broken}/attempts/`)).some((name) => name.includes("/attempts/2/")),
             false,
@@ -293,6 +295,25 @@ describe("launching a build", () => {
         assert.doesNotMatch(up.stderr, /sig=|AccountKey/);
     });
 
+    it("says at once that an image has no shell", async () => {
+        const repository = new TemporaryRepository();
+        cleanUp.push(() => repository.remove());
+        repository.file("Dockerfile", "FROM scratch\nCOPY . .\n");
+        repository.file("Makefile", "build:\n");
+        repository.commit();
+        const up = await stackOf(repository.path).ke1(["up", "--yes"]);
+        assert.equal(up.code, 1, up.stderr);
+        assert.match(up.stderr, /BuildFailed: the build's container cannot be started: .*no such file/);
+    });
+
+    it("says that a build left nothing", async () => {
+        const repository = repositoryOf(["true"]);
+        repository.commit();
+        const up = await stackOf(repository.path).ke1(["up", "--yes"]);
+        assert.equal(up.code, 1, up.stderr);
+        assert.match(up.stderr, /BuildFailed: the build left nothing in bin\//);
+    });
+
     it("says that a build ran out of memory", async () => {
         const repository = repositoryOf(["tail -c 400m /dev/zero | tail -n 1 > /dev/null"]);
         repository.commit();
@@ -300,6 +321,8 @@ describe("launching a build", () => {
         const up = await stack.ke1(["up", "--yes"]);
         assert.equal(up.code, 1, up.stderr);
         assert.match(up.stderr, /OutOfMemory: the container `build` used more memory/);
+        const builds = JSON.parse((await stack.ke1(["builds", "--json"])).stdout) as { outcome: string }[];
+        assert.equal(builds[0]?.outcome, "OutOfMemory", "and so does the store");
     });
 
     it("ends a build at its deadline, and keeps its log", async () => {
@@ -313,7 +336,7 @@ describe("launching a build", () => {
     });
 
     it("can be interrupted and cancelled, and goes on with the next `up`", async () => {
-        const repository = repositoryOf(["echo going to sleep; sleep ${SECONDS_TO_SLEEP:-20}", ...smallBuild]);
+        const repository = repositoryOf(["echo going to sleep; sleep 8", ...smallBuild]);
         const tag = repository.commit();
         const stack = stackOf(repository.path);
         const running = spawn(path.join(projectDirectory, "bin/ke1"), ["up", "--yes", "--stack", stack.name], {
@@ -339,6 +362,12 @@ describe("launching a build", () => {
         assert.equal(up.code, 1, up.stderr);
         assert.match(up.stderr, /Cancelled/);
         assert.equal((await stack.ke1(["cancel", tag])).code, 2, "there is nothing left to cancel");
+        const builds = JSON.parse((await stack.ke1(["builds", "--json"])).stdout) as { outcome: string }[];
+        assert.equal(builds[0]?.outcome, "Cancelled");
+
+        const third = await stack.ke1(["up", "--yes"]);
+        assert.equal(third.code, 0, third.stderr);
+        assert.equal((await outputsOf(stack)).outcome, "Succeeded");
     });
 
     it("needs one clear line, and exit code 2, to say what is wrong", async () => {
