@@ -153,7 +153,7 @@ class AwaitedBuild {
         if (job.spec?.suspend && !jobEnd(job)) {
             this.listener.phase("going on with a build that was cancelled or could not start");
             await this.cluster.suspendJob(namespace, name, false);
-            this.job = { ...job, spec: { ...job.spec, suspend: false } };
+            this.job = await this.cluster.job(namespace, name);
         }
         const watching = new AbortController();
         const stop = () => watching.abort();
