@@ -189,7 +189,7 @@ func TestSignalReachesBuild(t *testing.T) {
 				build := p.wrap(`trap 'echo cleaning up; exit 9' TERM; echo begun; while :; do sleep 0.05; done`)
 				eventually(t, "the build begins", func() bool { return strings.Contains(build.stdout.String(), "begun") })
 				build.signal(signal)
-				equal(t, "the build's exit code", build.wait(patience), 9, "")
+				equal(t, "the wrapper's exit code, which tells the Job not to blame the build", build.wait(patience), 75, "")
 				equal(t, "the exporter's exit code", exporter.wait(patience), 0, "")
 				result := p.result(exporter)
 				equal(t, "the exit code", *result.ExitCode, 9, "")
