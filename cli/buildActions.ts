@@ -1,3 +1,4 @@
+import { buildTagLabel } from "../components/labels";
 import { UserError } from "../contract/errors";
 import { downloadArtifacts } from "../launcher/artifacts";
 import { listBuilds } from "../launcher/builds";
@@ -122,7 +123,7 @@ export async function builds(options: BuildsOptions): Promise<void> {
 export async function cancel(tag: string, options: StackOptions): Promise<void> {
     const { settings } = open(options, tag);
     const cluster = Cluster.connect({ kubeconfig: settings.kubeconfig, context: settings.kubeContext });
-    const jobs = await cluster.jobsWithLabel(settings.namespace, `ke1.dev/build-tag=${tag}`);
+    const jobs = await cluster.jobsWithLabel(settings.namespace, `${buildTagLabel}=${tag}`);
     const running = jobs.filter((job) => !job.status?.completionTime && (job.status?.active ?? 0) > 0);
     if (running.length === 0) {
         throw new UserError(

@@ -9,6 +9,7 @@ import { maxListedArtifacts } from "../contract/result";
 import type { BuildChange, Cluster } from "./cluster";
 import { LineSplitter, LogFollower } from "./logFollower";
 import {
+    createdAt,
     disruption,
     exporterResult,
     jobEnd,
@@ -189,7 +190,11 @@ class AwaitedBuild {
         if (change.kind === "job") {
             this.job = change.job;
             this.jobDeleted = change.deleted;
-        } else if (!this.pod || this.pod.metadata?.uid === change.pod.metadata?.uid || newer(change.pod, this.pod)) {
+        } else if (
+            !this.pod ||
+            this.pod.metadata?.uid === change.pod.metadata?.uid ||
+            createdAt(change.pod) > createdAt(this.pod)
+        ) {
             if (this.pod && this.pod.metadata?.uid !== change.pod.metadata?.uid) {
                 this.beginNextAttempt();
             }
@@ -438,11 +443,6 @@ class AwaitedBuild {
             };
         });
     }
-}
-
-function newer(a: V1Pod, b: V1Pod): boolean {
-    const created = (pod: V1Pod) => new Date(pod.metadata?.creationTimestamp ?? 0).getTime();
-    return created(a) > created(b);
 }
 
 function describe(phase: Phase | undefined, pod: V1Pod | undefined): string {

@@ -4,6 +4,7 @@ import type { CoreV1Event, V1Job, V1Pod } from "@kubernetes/client-node";
 import { BatchV1Api, CoreV1Api, KubeConfig, PatchStrategy, setHeaderOptions, Watch } from "@kubernetes/client-node";
 
 import { UserError } from "../contract/errors";
+import { createdAt } from "./podStatus";
 
 /** Which cluster, and as whom. */
 export interface ClusterOptions {
@@ -54,9 +55,8 @@ export class Cluster {
     /** The pods that a Job has made, the oldest first. */
     public async podsOfJob(namespace: string, name: string): Promise<readonly V1Pod[]> {
         const labelSelector = `batch.kubernetes.io/job-name=${name}`;
-        const created = (pod: V1Pod) => new Date(pod.metadata?.creationTimestamp ?? 0).getTime();
         const { items } = await this.core.listNamespacedPod({ namespace, labelSelector });
-        return [...items].sort((a, b) => created(a) - created(b));
+        return [...items].sort((a, b) => createdAt(a) - createdAt(b));
     }
 
     public async jobsWithLabel(namespace: string, labelSelector: string): Promise<readonly V1Job[]> {

@@ -50,6 +50,11 @@ export function phaseOf(pod: V1Pod): Phase {
     return running?.running || running?.terminated ? { name: "running" } : { name: "preparing" };
 }
 
+/** Milliseconds since 1970; 0 for a pod that the API server has not seen. */
+export function createdAt(pod: V1Pod): number {
+    return new Date(pod.metadata?.creationTimestamp ?? 0).getTime();
+}
+
 export function statusOf(pod: V1Pod, container: string): V1ContainerStatus | undefined {
     return pod.status?.containerStatuses?.find((status) => status.name === container);
 }

@@ -24,7 +24,7 @@ function findInFile(file: string, directory: string, target: string, seen: Set<s
     seen.add(file);
     const lines = fs.readFileSync(file, "utf8").replace(/\\\n/g, " ").split("\n");
     const findings = lines.map((line) => findInLine(line, directory, target, seen));
-    return findings.includes("yes") ? "yes" : findings.includes("unknown") ? "unknown" : "no";
+    return strongest(findings);
 }
 
 function findInLine(line: string, directory: string, target: string, seen: Set<string>): Finding {
@@ -38,7 +38,7 @@ function findInLine(line: string, directory: string, target: string, seen: Set<s
             return "unknown";
         }
         const findings = names.map((name) => findInFile(path.resolve(directory, name), directory, target, seen));
-        return findings.includes("yes") ? "yes" : findings.includes("unknown") ? "unknown" : "no";
+        return strongest(findings);
     }
     // `a b: c` and `a:: c` are rules; `a := c`, `a ::= c` and recipe lines are not.
     const rule = /^([^\t#=:][^#=:]*)::?(?![:=])/.exec(line);
@@ -50,4 +50,9 @@ function findInLine(line: string, directory: string, target: string, seen: Set<s
         return "yes";
     }
     return targets.some((name) => name.includes("$") || name === "%") ? "unknown" : "no";
+}
+
+/** Of several places to look: found in one is found, and what one leaves open stays open. */
+function strongest(findings: readonly Finding[]): Finding {
+    return findings.includes("yes") ? "yes" : findings.includes("unknown") ? "unknown" : "no";
 }
