@@ -9,7 +9,7 @@ NODE := $(NODE_BIN)/node
 BIN := node_modules/.bin
 export PATH := $(CURDIR)/$(NODE_BIN):$(PATH)
 
-TS_SOURCES := $(wildcard cli/*.ts config.ts contract/*.ts engine/*.ts engine/*/*.ts launcher/*.ts platform/*.ts source/*.ts)
+TS_SOURCES := $(wildcard cli/*.ts config.ts config/*.ts contract/*.ts engine/*.ts engine/*/*.ts launcher/*.ts platform/*.ts source/*.ts)
 GO_SOURCES := $(shell find exporter -name '*.go' -not -name '*_test.go') exporter/go.mod exporter/go.sum
 
 .PHONY: all help
@@ -27,9 +27,10 @@ node_modules/.stamp: package.json package-lock.json .npmrc
 	@npm ci --no-audit --no-fund --loglevel=error
 	@touch $@
 
+# The library of Azure's logins stays in node_modules: it is large, and only a store on Azure needs it.
 dist/ke1.js: node_modules/.stamp $(TS_SOURCES)
-	@$(BIN)/esbuild cli/ke1.ts cli/main.ts --bundle --external:./main.js --platform=node --target=node22 --format=cjs \
-		--sourcemap --outdir=dist --log-level=warning
+	@$(BIN)/esbuild cli/ke1.ts cli/main.ts --bundle --external:./main.js --external:@azure/identity --platform=node \
+		--target=node22 --format=cjs --sourcemap --outdir=dist --log-level=warning
 
 .PHONY: exporter
 exporter: exporter/image/ke1-exporter ## the exporter's binary

@@ -1,12 +1,15 @@
 import { UserError } from "./contract/errors";
 import { buildTagPattern } from "./contract/layout";
+import type { AzureSettings } from "./config/azure";
+import { guid, readAzureSettings } from "./config/azure";
+import type { Placement } from "./config/placement";
+import { readPlacement } from "./config/placement";
+import type { ConfigSource } from "./config/reader";
+import { Reader } from "./config/reader";
 import type { PlatformDescriptor } from "./platform/descriptor";
 import { readDescriptor } from "./platform/descriptor";
 
-/** Where configuration values come from: `pulumi.Config` is one. Arrays and objects are JSON. */
-export interface ConfigSource {
-    readonly get: (key: string) => string | undefined;
-}
+export type { ConfigSource } from "./config/reader";
 
 /** What to build. It can be read, and the sources found, before there is any platform. */
 export interface SourceSettings {
@@ -21,7 +24,7 @@ export interface SourceSettings {
 }
 
 /** The stack's configuration, checked and with its defaults. Pulumi.yaml says what each key is for. */
-export interface Settings extends SourceSettings {
+export interface Settings extends SourceSettings, Placement {
     readonly artifactDirectory: string;
     readonly imageName: string;
     /** Empty where the Dockerfile is given no BASE_IMAGE. */
@@ -34,6 +37,10 @@ export interface Settings extends SourceSettings {
     /** Empty for the kubeconfig's current context. */
     readonly kubeContext: string;
     readonly namespace: string;
+    /** Whether the stack makes the namespace. */
+    readonly createNamespace: boolean;
+    /** The name of a pull secret that is in the namespace already; empty for none. */
+    readonly imagePullSecret: string;
     /** Without a slash at its end. */
     readonly blobEndpoint: string;
     readonly blobContainer: string;
@@ -46,6 +53,10 @@ export interface Settings extends SourceSettings {
     readonly diskLimit: string;
     readonly runAsUser: number;
     readonly maxPods: number;
+    /** Groups whose members may launch builds. */
+    readonly launchers: readonly string[];
+    /** Present for the target `azure`. */
+    readonly azure?: AzureSettings;
     /** Whether any part of the embedded platform is used. */
     readonly usesPlatform: boolean;
 }
@@ -60,6 +71,8 @@ const containerName = /^(?=.{3,63}$)[a-z0-9]+(-[a-z0-9]+)*$/;
 const quantity = /^\d+(\.\d+)?(m|k|Ki|M|Mi|G|Gi|T|Ti)?$/;
 /** One component of a repository's name: https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pulling-manifests */
 const repositoryName = /^[a-z0-9]+([._-]+[a-z0-9]+)*(\/[a-z0-9]+([._-]+[a-z0-9]+)*)*$/;
+/** A host, perhaps with a port, and perhaps the beginning of the repositories' names. */
+const registryName = /^[a-zA-Z0-9]([-a-zA-Z0-9.]*[a-zA-Z0-9])?(:\d{1,5})?(\/[a-z0-9]+([._-]+[a-z0-9]+)*)*$/;
 
 /**
  * Reads and checks the configuration of a stack. The environment's BUILD_TAG, SOURCE and ALLOW_DIRTY override the stack's.
@@ -73,20 +86,8 @@ export function readSettings(
     environment: NodeJS.ProcessEnv = process.env,
 ): Settings {
     const read = new Reader(config);
-    const target = read.text("target", "local");
-    if (target === "azure") {
-        throw new UserError("target `azure` is still to come; set target to `local`");
-    }
-    if (target !== "local") {
-        throw new UserError(`target must be local or azure, not ${target}`);
-    }
-    const kubeContext = read.text("kubeContext");
-    const kubeconfig = read.text("kubeconfig");
-    const registry = read.text("registry");
-    const blobEndpoint = read.text("blobEndpoint");
-    const ownCluster = kubeContext !== "" || kubeconfig !== "";
-    const usesPlatform = !ownCluster || registry === "" || blobEndpoint === "";
-    const platform = usesPlatform ? platformOrError() : undefined;
+    const target = read.choice("target", ["local", "azure"]);
+    const where = target === "azure" ? readAzure(read) : readLocal(read);
     const memoryRequest = read.matching("memoryRequest", "128Mi", quantity, "a quantity such as 512Mi");
     const memoryLimit = read.matching("memoryLimit", "2Gi", quantity, "a quantity such as 2Gi");
     if (amountOf(memoryRequest) > amountOf(memoryLimit)) {
@@ -94,6 +95,8 @@ export function readSettings(
     }
     return {
         ...readSourceSettings(config, environment),
+        ...where,
+        ...readPlacement(read, readSpot(read, target)),
         artifactDirectory: read.matching(
             "artifactDirectory",
             "bin",
@@ -101,19 +104,17 @@ export function readSettings(
             "a path inside the working directory",
         ),
         imageName: read.matching("imageName", "ke-1-build", repositoryName, "a repository name: lower case, no tag"),
-        baseImage: read.text("baseImage") || (platform?.baseImage ?? ""),
         exporterImage: read.matching("exporterImage", "", digestReference, "an image by digest: repository@sha256:…"),
-        registry: registry || (platform?.registry ?? ""),
-        kubeconfig: ownCluster ? kubeconfig : (platform?.kubeconfig ?? ""),
-        kubeContext: ownCluster ? kubeContext : (platform?.kubeContext ?? ""),
         namespace: read.matching(
             "namespace",
             defaultNamespace(stack),
             dnsLabel,
             "a DNS label: a-z, 0-9 and -, at most 63",
         ),
-        blobEndpoint: endpoint(blobEndpoint || (platform?.blobEndpoint ?? "")),
+        createNamespace: read.flag("createNamespace", true),
+        imagePullSecret: read.matching("imagePullSecret", "", dnsLabel, "the name of a Secret in the namespace"),
         blobContainer: read.matching("blobContainer", "ke-1-builds", containerName, "3 to 63 of a-z, 0-9 and single -"),
+        launchers: readLaunchers(read, target),
         // The exporter's credential is good for at least a day (components/buildIdentity.ts).
         deadlineSeconds: read.integer("deadlineSeconds", 6000, 1, 86_400),
         ttlSecondsAfterFinished: read.integer("ttlSecondsAfterFinished", 3600, 0),
@@ -124,8 +125,78 @@ export function readSettings(
         diskLimit: read.matching("diskLimit", "10Gi", quantity, "a quantity such as 10Gi"),
         runAsUser: read.integer("runAsUser", 65_532, 1),
         maxPods: read.integer("maxPods", 100, 1),
+    };
+}
+
+/** What the target decides: the cluster, the registry and the store. */
+type TargetSettings = Pick<
+    Settings,
+    "azure" | "baseImage" | "registry" | "kubeconfig" | "kubeContext" | "blobEndpoint" | "usesPlatform"
+>;
+
+function readLocal(read: Reader): TargetSettings {
+    const kubeContext = read.text("kubeContext");
+    const kubeconfig = read.text("kubeconfig");
+    const registry = readRegistry(read);
+    const blobEndpoint = read.text("blobEndpoint");
+    const ownCluster = kubeContext !== "" || kubeconfig !== "";
+    const usesPlatform = !ownCluster || registry === "" || blobEndpoint === "";
+    const platform = usesPlatform ? platformOrError() : undefined;
+    return {
+        baseImage: read.text("baseImage") || (platform?.baseImage ?? ""),
+        registry: registry || (platform?.registry ?? ""),
+        kubeconfig: ownCluster ? kubeconfig : (platform?.kubeconfig ?? ""),
+        kubeContext: ownCluster ? kubeContext : (platform?.kubeContext ?? ""),
+        blobEndpoint: endpoint(blobEndpoint || (platform?.blobEndpoint ?? "")),
         usesPlatform,
     };
+}
+
+function readAzure(read: Reader): TargetSettings {
+    const azure = readAzureSettings(read);
+    const blobEndpoint = `https://${azure.storageAccount}.blob.core.windows.net`;
+    const given = read.text("blobEndpoint", blobEndpoint).replace(/\/+$/, "");
+    if (given !== blobEndpoint) {
+        throw new UserError(`blobEndpoint (${given}) is not that of storageAccount; leave it out for the target azure`);
+    }
+    const kubeContext = read.text("kubeContext");
+    const kubeconfig = read.text("kubeconfig");
+    if (kubeContext === "" && kubeconfig === "") {
+        throw new UserError("kubeContext is not set; `az aks get-credentials` makes one, with the cluster's name");
+    }
+    const registry = readRegistry(read);
+    if (registry === "") {
+        throw new UserError("registry is not set; it must be where images are pushed to, such as ghcr.io/kerbodyne");
+    }
+    return {
+        azure,
+        baseImage: read.text("baseImage"),
+        registry,
+        kubeconfig,
+        kubeContext,
+        blobEndpoint,
+        usesPlatform: false,
+    };
+}
+
+function readRegistry(read: Reader): string {
+    return read.matching("registry", "", registryName, "a registry, with a path or without: ghcr.io/kerbodyne");
+}
+
+function readSpot(read: Reader, target: Target): boolean {
+    const spot = read.flag("spot");
+    if (spot && target !== "azure") {
+        throw new UserError(
+            "spot is for the target azure; set tolerations and nodePreferences to what your nodes have",
+        );
+    }
+    return spot;
+}
+
+function readLaunchers(read: Reader, target: Target): readonly string[] {
+    return target === "azure"
+        ? read.listMatching("launchers", guid, "a GUID: the object id of a group of Entra")
+        : read.listMatching("launchers", /^[^\s]+$/, "the name of a group that the cluster knows");
 }
 
 /** The part of the configuration that says what to build; the environment overrides it as in `readSettings`. */
@@ -142,14 +213,19 @@ export function readSourceSettings(config: ConfigSource, environment: NodeJS.Pro
 }
 
 /**
- * Whether a stack needs the embedded platform: it does unless a cluster, a registry and a blob endpoint of the user's own
- * are all configured.
+ * Whether a stack needs the embedded platform: it does unless its target is Azure, or a cluster, a registry and a blob
+ * endpoint of the user's own are all configured.
  */
 export function needsPlatform(config: ConfigSource): boolean {
     const read = new Reader(config);
+    if (read.text("target") === "azure") {
+        return false;
+    }
     const ownCluster = read.text("kubeContext") !== "" || read.text("kubeconfig") !== "";
     return !ownCluster || read.text("registry") === "" || read.text("blobEndpoint") === "";
 }
+
+type Target = "local" | "azure";
 
 /** Relative, and without a step upwards. */
 const relativePath = /^(?!\/)(?!(.*\/)?\.\.(\/|$)).+$/;
@@ -218,52 +294,4 @@ function readBuildTags(read: Reader, environment: NodeJS.ProcessEnv): readonly s
         throw new UserError(`buildTags has \`${bad}\`, which cannot be a tag (A-Z a-z 0-9 _ . -, at most 63)`);
     }
     return several;
-}
-
-/** Typed access to configuration, with errors that name the key. */
-class Reader {
-    public constructor(private readonly config: ConfigSource) {}
-
-    public text(key: string, fallback = ""): string {
-        return this.config.get(key) || fallback;
-    }
-
-    public matching(key: string, fallback: string, pattern: RegExp, meaning: string): string {
-        const value = this.text(key, fallback);
-        if (value !== "" && !pattern.test(value)) {
-            throw new UserError(`${key} must be ${meaning}; it is \`${value}\``);
-        }
-        return value;
-    }
-
-    public flag(key: string): boolean {
-        const value = this.text(key, "false");
-        if (value !== "true" && value !== "false") {
-            throw new UserError(`${key} must be true or false; it is \`${value}\``);
-        }
-        return value === "true";
-    }
-
-    public integer(key: string, fallback: number, least: number, most = 2 ** 31 - 1): number {
-        const value = this.text(key, String(fallback));
-        const number = Number(value);
-        if (!Number.isSafeInteger(number) || number < least || number > most) {
-            throw new UserError(`${key} must be a whole number from ${least} to ${most}; it is \`${value}\``);
-        }
-        return number;
-    }
-
-    public list(key: string): readonly string[] {
-        const value = this.text(key, "[]");
-        let parsed: unknown;
-        try {
-            parsed = JSON.parse(value);
-        } catch {
-            parsed = undefined;
-        }
-        if (!Array.isArray(parsed) || !parsed.every((item) => typeof item === "string")) {
-            throw new UserError(`${key} must be a list of strings; it is \`${value}\``);
-        }
-        return parsed;
-    }
 }

@@ -1,4 +1,4 @@
-import { buildTagLabel } from "../components/labels";
+import { buildTagLabel } from "../contract/labels";
 import { UserError } from "../contract/errors";
 import { downloadArtifacts } from "../launcher/artifacts";
 import { listBuilds } from "../launcher/builds";

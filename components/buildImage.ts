@@ -10,6 +10,14 @@ export interface BuildImageArgs {
     readonly dockerfile?: string;
     /** Build arguments. They can be read in the image: never a credential. */
     readonly buildArgs?: Readonly<Record<string, pulumi.Input<string>>>;
+    /** Who pushes; absent: whom the Docker configuration knows (`docker login`, a credential helper). */
+    readonly credential?: {
+        /** The registry's host. */
+        readonly server: pulumi.Input<string>;
+        readonly username: pulumi.Input<string>;
+        /** A secret output: state holds it encrypted. */
+        readonly password: pulumi.Output<string>;
+    };
 }
 
 /** An image, built from one commit and pushed; whatever runs it names it by digest. */
@@ -32,6 +40,7 @@ export class BuildImage extends pulumi.ComponentResource {
                     platform: "linux/amd64",
                     builderVersion: docker.BuilderVersion.BuilderBuildKit,
                 },
+                registry: args.credential,
                 buildOnPreview: false,
                 skipPush: false,
             },

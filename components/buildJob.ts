@@ -4,11 +4,14 @@ import * as command from "@pulumi/command";
 import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 
+import { buildTagLabel } from "../contract/labels";
 import type { BuildResult } from "../contract/result";
 import type { SourceIdentity } from "../contract/manifest";
-import { buildTagLabel, commonLabels } from "./labels";
+import { commonLabels } from "./labels";
+import type { PlacementArgs } from "./placement";
+import { placementOf, queueLabel } from "./placement";
 
-export interface BuildJobArgs {
+export interface BuildJobArgs extends PlacementArgs {
     readonly buildTag: string;
     readonly source: SourceIdentity;
     /** Seconds since 1970, given to the build as SOURCE_DATE_EPOCH. */
@@ -25,12 +28,19 @@ export interface BuildJobArgs {
     readonly exporterImage: pulumi.Input<string>;
     readonly namespace: pulumi.Input<string>;
     readonly serviceAccount: pulumi.Input<string>;
-    /** The Secret whose key `sas` is the exporter's credential. */
-    readonly credentialSecret: pulumi.Input<string>;
+    /**
+     * The Secret whose key `sas` is the exporter's credential. Absent: the service account is an identity of Azure, and
+     * the cluster's webhook gives its token to the exporter.
+     */
+    readonly credentialSecret?: pulumi.Input<string>;
+    /** Pull secrets of the namespace. */
+    readonly imagePullSecrets: readonly pulumi.Input<string>[];
     /** The ConfigMap whose key `wrap` is the wrapper script. */
     readonly wrapperConfigMap: pulumi.Input<string>;
     /** `<endpoint>/<container>`. */
     readonly containerUrl: pulumi.Input<string>;
+    /** Whether the exporter looks up names: those of the store and of its token's endpoint. */
+    readonly resolvesNames: boolean;
     readonly kubeconfig: pulumi.Input<string>;
     readonly kubeContext: pulumi.Input<string>;
     readonly deadlineSeconds: number;
@@ -59,6 +69,15 @@ const notTheBuildsFault = 75;
 const exporterMisconfigured = 2;
 
 /**
+ * Tells the cluster's webhook to give a pod the token of its service account's identity, and which containers not to give
+ * it to (https://azure.github.io/azure-workload-identity/docs/topics/service-account-labels-and-annotations.html#pod).
+ */
+const workloadIdentity = {
+    labels: { "azure.workload.identity/use": "true" },
+    annotations: { "azure.workload.identity/skip-containers": "build" },
+};
+
+/**
  * One build of one BUILD_TAG: a Job with the build and, beside it, the exporter that carries log and artifacts out; and
  * the wait for its outcome. Its outputs come from the manifest.
  */
@@ -80,13 +99,14 @@ export class BuildJob extends pulumi.ComponentResource {
             "app.kubernetes.io/component": "build",
             [buildTagLabel]: args.buildTag,
         };
+        const podIdentity = args.credentialSecret === undefined ? workloadIdentity : undefined;
         const job = new k8s.batch.v1.Job(
             `${name}-job`,
             {
                 metadata: {
                     name: jobName,
                     namespace: args.namespace,
-                    labels,
+                    labels: { ...labels, ...queueLabel(args) },
                     // The provider's own wait ends after ten minutes and does not say why; `ke1 await` does.
                     annotations: { "pulumi.com/skipAwait": "true" },
                 },
@@ -120,7 +140,13 @@ export class BuildJob extends pulumi.ComponentResource {
                             },
                         ],
                     },
-                    template: { metadata: { labels }, spec: podSpec },
+                    template: {
+                        metadata: {
+                            labels: { ...labels, ...podIdentity?.labels },
+                            annotations: podIdentity?.annotations,
+                        },
+                        spec: podSpec,
+                    },
                 },
             },
             { parent: this },
@@ -169,13 +195,21 @@ function jobNameOf(buildTag: string, spec: string): string {
 function podSpecOf(args: BuildJobArgs): k8s.types.input.core.v1.PodSpec {
     const restricted = { allowPrivilegeEscalation: false, capabilities: { drop: ["ALL"] } };
     const shared = { name: "shared", mountPath: sharedDirectory };
+    const secretName = args.credentialSecret;
     return {
         restartPolicy: "Never",
         serviceAccountName: args.serviceAccount,
         automountServiceAccountToken: false,
         enableServiceLinks: false,
-        // The node's own resolver: only the exporter needs a name looked up, and none of the cluster's.
-        dnsPolicy: "Default",
+        // Without a name to look up, the node's own resolver does, and no cluster DNS is needed. With one, the policy lets
+        // pods reach the cluster's DNS alone; a name with a dot is then tried as it is before any search domain.
+        ...(args.resolvesNames
+            ? { dnsPolicy: "ClusterFirst", dnsConfig: { options: [{ name: "ndots", value: "1" }] } }
+            : { dnsPolicy: "Default" }),
+        ...(args.imagePullSecrets.length > 0
+            ? { imagePullSecrets: args.imagePullSecrets.map((secret) => ({ name: secret })) }
+            : {}),
+        ...placementOf(args),
         terminationGracePeriodSeconds: 30,
         securityContext: {
             runAsNonRoot: true,
@@ -215,7 +249,9 @@ function podSpecOf(args: BuildJobArgs): k8s.types.input.core.v1.PodSpec {
                     { name: "KE1_DIR", value: sharedDirectory },
                     { name: "KE1_BUILD_TAG", value: args.buildTag },
                     { name: "KE1_CONTAINER_URL", value: args.containerUrl },
-                    { name: "KE1_CREDENTIAL_FILE", value: `${credentialDirectory}/sas` },
+                    ...(secretName === undefined
+                        ? []
+                        : [{ name: "KE1_CREDENTIAL_FILE", value: `${credentialDirectory}/sas` }]),
                     { name: "KE1_SOURCE_COMMIT", value: args.source.commit ?? "" },
                     { name: "KE1_SOURCE_TREE", value: args.source.tree },
                     { name: "KE1_COMMAND", value: JSON.stringify(args.command) },
@@ -229,13 +265,18 @@ function podSpecOf(args: BuildJobArgs): k8s.types.input.core.v1.PodSpec {
                 ],
                 resources: { requests: { cpu: "10m", memory: "32Mi" }, limits: { memory: "256Mi" } },
                 securityContext: { ...restricted, readOnlyRootFilesystem: true },
-                volumeMounts: [shared, { name: "credential", mountPath: credentialDirectory, readOnly: true }],
+                volumeMounts: [
+                    shared,
+                    ...(secretName === undefined
+                        ? []
+                        : [{ name: "credential", mountPath: credentialDirectory, readOnly: true }]),
+                ],
             },
         ],
         volumes: [
             { name: "shared", emptyDir: { sizeLimit: args.diskLimit } },
             { name: "wrapper", configMap: { name: args.wrapperConfigMap, defaultMode: 0o555 } },
-            { name: "credential", secret: { secretName: args.credentialSecret, defaultMode: 0o440 } },
+            ...(secretName === undefined ? [] : [{ name: "credential", secret: { secretName, defaultMode: 0o440 } }]),
         ],
     };
 }

@@ -3,6 +3,8 @@ import { createHash } from "node:crypto";
 import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 
+import type { BuildEgressArgs } from "./egress";
+import { declareEgress } from "./egress";
 import { commonLabels } from "./labels";
 
 export interface BuildNamespaceArgs {
@@ -10,8 +12,10 @@ export interface BuildNamespaceArgs {
     readonly name: pulumi.Input<string>;
     /** How many build pods there may be at once; more are queued by the Job controller. */
     readonly maxPods: pulumi.Input<number>;
-    /** Where the exporter sends logs and artifacts: the only place that a build pod may reach. */
-    readonly blobEndpoint: string;
+    /** Whether the namespace is to be made; otherwise it is there, and its own labels and annotations are left alone. */
+    readonly create: boolean;
+    /** What a build's pod may reach: where the exporter sends logs and artifacts, and gets its token from. */
+    readonly egress: Pick<BuildEgressArgs, "endpoints" | "privateAddresses" | "flavor">;
     /** The POSIX shell script that builds are run by. */
     readonly wrapperScript: string;
 }
@@ -30,23 +34,7 @@ export class BuildNamespace extends pulumi.ComponentResource {
         super("ke1:components:BuildNamespace", name, {}, opts);
         const child = { parent: this };
 
-        const namespace = new k8s.core.v1.Namespace(
-            `${name}-namespace`,
-            {
-                metadata: {
-                    name: args.name,
-                    labels: {
-                        ...commonLabels,
-                        // https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted
-                        "pod-security.kubernetes.io/enforce": "restricted",
-                        "pod-security.kubernetes.io/audit": "restricted",
-                        "pod-security.kubernetes.io/warn": "restricted",
-                    },
-                },
-            },
-            child,
-        );
-        this.name = namespace.metadata.name;
+        this.name = args.create ? declareNamespace(name, args.name, child) : pulumi.output(args.name);
         const metadata = { namespace: this.name, labels: commonLabels };
 
         new k8s.core.v1.ResourceQuota(
@@ -74,18 +62,7 @@ export class BuildNamespace extends pulumi.ComponentResource {
             },
             child,
         );
-        new k8s.networking.v1.NetworkPolicy(
-            `${name}-export`,
-            {
-                metadata: { ...metadata, name: "allow-export" },
-                spec: {
-                    podSelector: { matchLabels: { "app.kubernetes.io/component": "build" } },
-                    policyTypes: ["Egress"],
-                    egress: egressTo(args.blobEndpoint),
-                },
-            },
-            child,
-        );
+        declareEgress(`${name}-export`, { ...args.egress, namespace: this.name }, child);
 
         // Immutable, and named by its content: a build under way never sees the script change, and kubelet need not watch it.
         const digest = createHash("sha256").update(args.wrapperScript).digest("hex");
@@ -104,21 +81,26 @@ export class BuildNamespace extends pulumi.ComponentResource {
     }
 }
 
-/** Egress to one endpoint; to a host that is a name, its port on any address, and DNS to look it up. */
-function egressTo(endpoint: string): k8s.types.input.networking.v1.NetworkPolicyEgressRule[] {
-    const url = new URL(endpoint);
-    const port = Number(url.port || (url.protocol === "https:" ? 443 : 80));
-    if (/^\d+\.\d+\.\d+\.\d+$/.test(url.hostname)) {
-        return [{ to: [{ ipBlock: { cidr: `${url.hostname}/32` } }], ports: [{ protocol: "TCP", port }] }];
-    }
-    return [
-        { ports: [{ protocol: "TCP", port }] },
+function declareNamespace(
+    name: string,
+    namespaceName: pulumi.Input<string>,
+    opts: pulumi.CustomResourceOptions,
+): pulumi.Output<string> {
+    const namespace = new k8s.core.v1.Namespace(
+        `${name}-namespace`,
         {
-            to: [{ namespaceSelector: {}, podSelector: { matchLabels: { "k8s-app": "kube-dns" } } }],
-            ports: [
-                { protocol: "UDP", port: 53 },
-                { protocol: "TCP", port: 53 },
-            ],
+            metadata: {
+                name: namespaceName,
+                labels: {
+                    ...commonLabels,
+                    // https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted
+                    "pod-security.kubernetes.io/enforce": "restricted",
+                    "pod-security.kubernetes.io/audit": "restricted",
+                    "pod-security.kubernetes.io/warn": "restricted",
+                },
+            },
         },
-    ];
+        opts,
+    );
+    return namespace.metadata.name;
 }

@@ -6,6 +6,3 @@ export const commonLabels = {
     "app.kubernetes.io/name": "ke-1-build",
     "app.kubernetes.io/managed-by": "pulumi",
 } as const;
-
-/** The label of a Job and its pods that carries the BUILD_TAG. */
-export const buildTagLabel = "ke1.dev/build-tag";

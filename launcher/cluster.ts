@@ -1,9 +1,18 @@
 import { setTimeout } from "node:timers/promises";
 
 import type { CoreV1Event, V1Job, V1Pod } from "@kubernetes/client-node";
-import { BatchV1Api, CoreV1Api, KubeConfig, PatchStrategy, setHeaderOptions, Watch } from "@kubernetes/client-node";
+import {
+    BatchV1Api,
+    CoreV1Api,
+    CustomObjectsApi,
+    KubeConfig,
+    PatchStrategy,
+    setHeaderOptions,
+    Watch,
+} from "@kubernetes/client-node";
 
 import { UserError } from "../contract/errors";
+import { queueNameLabel } from "../contract/labels";
 import { createdAt } from "./podStatus";
 
 /** Which cluster, and as whom. */
@@ -18,10 +27,12 @@ export interface ClusterOptions {
 export class Cluster {
     private readonly batch: BatchV1Api;
     private readonly core: CoreV1Api;
+    private readonly custom: CustomObjectsApi;
 
     private constructor(private readonly config: KubeConfig) {
         this.batch = config.makeApiClient(BatchV1Api);
         this.core = config.makeApiClient(CoreV1Api);
+        this.custom = config.makeApiClient(CustomObjectsApi);
     }
 
     /** @throws UserError when there is no such kubeconfig or context. */
@@ -66,14 +77,35 @@ export class Cluster {
     /**
      * Suspends a Job: its pods are ended in good order, and the Job stays; or lets it go on with a new pod. Does nothing
      * when the Job is gone.
+     *
+     * A Job in a queue is Kueue's to suspend: its Workload says whether it is to run
+     * (https://kueue.sigs.k8s.io/docs/concepts/workload/#active).
      */
     public async suspendJob(namespace: string, name: string, suspend: boolean): Promise<void> {
+        const job = await this.job(namespace, name);
+        if (job && isQueued(job)) {
+            return this.activateWorkload(namespace, job, !suspend);
+        }
         await undefinedIfMissing(
             this.batch.patchNamespacedJob(
                 { namespace, name, body: { spec: { suspend } }, fieldManager: "ke1" },
                 setHeaderOptions("Content-Type", PatchStrategy.MergePatch),
             ),
         );
+    }
+
+    private async activateWorkload(namespace: string, job: V1Job, active: boolean): Promise<void> {
+        const workloads = { group: "kueue.x-k8s.io", version: "v1beta1", namespace, plural: "workloads" };
+        const labelSelector = `kueue.x-k8s.io/job-uid=${job.metadata?.uid ?? ""}`;
+        const found = (await undefinedIfMissing(
+            this.custom.listNamespacedCustomObject({ ...workloads, labelSelector }),
+        )) as { readonly items: readonly { readonly metadata: { readonly name: string } }[] } | undefined;
+        for (const { metadata } of found?.items ?? []) {
+            await this.custom.patchNamespacedCustomObject(
+                { ...workloads, name: metadata.name, body: { spec: { active } }, fieldManager: "ke1" },
+                setHeaderOptions("Content-Type", PatchStrategy.MergePatch),
+            );
+        }
     }
 
     /** The newest events of an object, oldest first, as `reason: message` with how often. */
@@ -194,6 +226,11 @@ export class Cluster {
 export type BuildChange =
     | { readonly kind: "job"; readonly deleted: boolean; readonly job: V1Job }
     | { readonly kind: "pod"; readonly deleted: boolean; readonly pod: V1Pod };
+
+/** Whether a Job waits for, or runs by leave of, a queue of Kueue's. */
+export function isQueued(job: V1Job): boolean {
+    return job.metadata?.labels?.[queueNameLabel] !== undefined;
+}
 
 /** Waits, but not beyond the signal. */
 async function pause(milliseconds: number, signal: AbortSignal): Promise<void> {

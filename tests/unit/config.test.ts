@@ -12,6 +12,15 @@ const own = {
     registry: "localhost:5001",
     blobEndpoint: "https://kerbodyne.blob.core.windows.net/",
 };
+const azureGuid = "72f988bf-0000-4000-8000-000000000003";
+const azure = {
+    target: "azure",
+    resourceGroup: "kerbodyne-builds",
+    location: "westeurope",
+    storageAccount: "kerbodyne",
+    oidcIssuer: `https://westeurope.oic.prod-aks.azure.com/${azureGuid}/${azureGuid}/`,
+    blobEndpoint: "",
+};
 const stack = { project: "ke-1-build", stack: "dev" };
 
 function settings(config: Record<string, string> = {}, environment: NodeJS.ProcessEnv = {}) {
@@ -24,11 +33,13 @@ describe("the configuration", () => {
         const project = parse(fs.readFileSync(path.join(__dirname, "../../Pulumi.yaml"), "utf8")) as {
             config: Record<string, { type: string; description: string; default: unknown }>;
         };
-        const read = settings() as unknown as Record<string, unknown>;
+        const local = settings();
+        const read = { ...local, ...settings(azure).azure, ...local } as unknown as Record<string, unknown>;
         for (const [key, declared] of Object.entries(project.config)) {
             assert.ok(declared.description.length > 20, `${key} is described`);
             assert.notEqual(declared.default, undefined, `${key} has a default`);
-            const derived = ["target", "buildTag", "buildTags", "namespace", ...Object.keys(own)].includes(key);
+            const parsed = ["target", "buildTag", "buildTags", "namespace", "spot"];
+            const derived = [...parsed, ...Object.keys(own), ...Object.keys(azure)].includes(key);
             if (!derived) {
                 assert.deepEqual(read[key], declared.default, key);
             }
@@ -48,6 +59,44 @@ describe("the configuration", () => {
         assert.equal(settings().usesPlatform, false);
     });
 
+    it("for azure derives the store's endpoint, and needs no platform", () => {
+        const read = settings({ ...azure, location: "West Europe" });
+        assert.equal(read.blobEndpoint, "https://kerbodyne.blob.core.windows.net");
+        assert.equal(read.azure?.location, "westeurope");
+        assert.equal(read.usesPlatform, false);
+        assert.equal(needsPlatform({ get: (key) => (key === "target" ? "azure" : undefined) }), false);
+    });
+
+    it("takes label selectors and taints as kubectl does", () => {
+        const read = settings({
+            nodeRequirements: '["a", "!b", "c=d", "c==d", "e!=f", "example.com/g in (h, i)", "j notin (k)", "l="]',
+            nodePreferences: '["7:a=b"]',
+            tolerations: '["a", "a:NoExecute", "a=b", "a=b:NoSchedule"]',
+        });
+        assert.deepEqual(
+            read.nodeRequirements.map(({ key, operator, values }) => `${key} ${operator} ${values.join("|")}`),
+            [
+                "a Exists ",
+                "b DoesNotExist ",
+                "c In d",
+                "c In d",
+                "e NotIn f",
+                "example.com/g In h|i",
+                "j NotIn k",
+                "l In ",
+            ],
+        );
+        assert.deepEqual(read.nodePreferences, [
+            { weight: 7, requirement: { key: "a", operator: "In", values: ["b"] } },
+        ]);
+        assert.deepEqual(read.tolerations, [
+            { key: "a", operator: "Exists" },
+            { key: "a", operator: "Exists", effect: "NoExecute" },
+            { key: "a", operator: "Equal", value: "b" },
+            { key: "a", operator: "Equal", value: "b", effect: "NoSchedule" },
+        ]);
+    });
+
     it("is overridden by BUILD_TAG, SOURCE and ALLOW_DIRTY of the environment", () => {
         const read = settings({ buildTag: "v1" }, { BUILD_TAG: "v2", SOURCE: "/src", ALLOW_DIRTY: "1" });
         assert.deepEqual(read.buildTags, ["v2"]);
@@ -57,7 +106,6 @@ describe("the configuration", () => {
     });
 
     const refusals: readonly (readonly [string, Record<string, string>, RegExp])[] = [
-        ["the target azure, which is to come", { target: "azure" }, /still to come/],
         ["an unknown target", { target: "gcp" }, /local or azure/],
         ["an image by tag", { image: "ghcr.io/x/y:latest" }, /image must be an image by digest/],
         ["an exporter image by tag", { exporterImage: "x:1" }, /exporterImage must be/],
@@ -77,7 +125,65 @@ describe("the configuration", () => {
         ["a tag that cannot be one", { buildTags: '["a b"]' }, /cannot be a tag/],
         ["a flag that is none", { allowDirty: "perhaps" }, /allowDirty must be true or false/],
     ];
-    for (const [what, config, pattern] of refusals) {
+    const placements: typeof refusals = [
+        [
+            "a requirement that is no selector",
+            { nodeRequirements: '["a b"]' },
+            /nodeRequirements has "a b", which is no/,
+        ],
+        ["a set without an end", { nodeRequirements: '["a in (b"]' }, /is no label selector/],
+        ["a preference without a weight", { nodePreferences: '["a=b"]' }, /a weight from 1 to 100/],
+        ["a weight beyond 100", { nodePreferences: '["101: a=b"]' }, /a weight from 1 to 100/],
+        ["a toleration of no effect there is", { tolerations: '["a=b:Never"]' }, /is no taint/],
+        ["a priority class that cannot be", { priorityClass: "High!" }, /priorityClass must be/],
+        ["spot nodes without Azure", { spot: "true" }, /spot is for the target azure/],
+        ["a group that cannot be", { launchers: '["a b"]' }, /each of launchers must be/],
+        ["a registry with a scheme", { registry: "https://ghcr.io" }, /registry must be/],
+    ];
+    const azureOnly: typeof refusals = [
+        ["no resource group", { resourceGroup: "" }, /resourceGroup is not set/],
+        ["no location", { location: "" }, /location is not set/],
+        ["a location with a slip", { location: "westeurop" }, /no `westeurop`; did you mean westeurope\?/],
+        ["letters that changed places", { location: "westuerope" }, /did you mean westeurope\?/],
+        ["an unknown location", { location: "atlantis" }, /no `atlantis`; `az account list-locations/],
+        [
+            "an account name with a dash",
+            { storageAccount: "kerbo-dyne" },
+            /storageAccount must be 3 to 24 of a-z and 0-9/,
+        ],
+        ["an account name that is too long", { storageAccount: "a".repeat(25) }, /storageAccount must be 3 to 24/],
+        [
+            "an endpoint that is another's",
+            { blobEndpoint: "https://x.blob.core.windows.net" },
+            /not that of storageAcc/,
+        ],
+        ["no issuer", { oidcIssuer: "" }, /oidcIssuer is not set; .*az aks show/],
+        ["an issuer without TLS", { oidcIssuer: "http://issuer/" }, /oidcIssuer must be an https address/],
+        ["an issuer with a wildcard", { oidcIssuer: "https://*.azure.com/" }, /oidcIssuer must be an https address/],
+        ["an issuer of AKS without its slash", { oidcIssuer: azure.oidcIssuer.slice(0, -1) }, /ends in a slash/],
+        ["an identity given and made", { identityClientId: azureGuid }, /either identityClientId .* or oidcIssuer/],
+        ["an identity by name", { oidcIssuer: "", identityClientId: "ke1" }, /identityClientId must be a GUID/],
+        ["no cluster", { kubeContext: "" }, /kubeContext is not set; `az aks get-credentials`/],
+        ["no registry", { registry: "" }, /registry is not set/],
+        ["a kind of redundancy that is none", { storageSku: "Premium" }, /storageSku must be Standard_ZRS or/],
+        ["something else that exists", { storageExists: "blob" }, /storageExists must be nothing or account or/],
+        ["an address that is none", { storageAllowedAddresses: '["1.2.3"]' }, /each of storageAllowedAddresses/],
+        ["an address of no byte", { storageAllowedAddresses: '["1.2.3.256"]' }, /each of storageAllowedAddresses/],
+        ["a subnet by name", { storageAllowedSubnets: '["aks"]' }, /each of storageAllowedSubnets must be/],
+        ["immutability beyond the logs' life", { immutabilityDays: "91" }, /immutabilityDays \(91\) must not be more/],
+        [
+            "rules for an account of others",
+            { storageExists: "account", storageAllowedAddresses: '["1.2.3.4"]' },
+            /is not/,
+        ],
+        ["launchers by name", { launchers: '["engineers"]' }, /each of launchers must be a GUID/],
+        ["a network policy of another kind", { networkPolicy: "calico" }, /networkPolicy must be kubernetes or cilium/],
+    ];
+    for (const [what, config, pattern] of [
+        ...refusals,
+        ...placements,
+        ...azureOnly.map(([name, more, error]) => [`azure: ${name}`, { ...azure, ...more }, error] as const),
+    ]) {
         it(`refuses ${what}, in one line`, () => {
             assert.throws(
                 () => settings(config),

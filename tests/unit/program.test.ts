@@ -1,80 +1,47 @@
 import * as assert from "node:assert/strict";
 
-import * as pulumi from "@pulumi/pulumi";
-
+import type { ProgramRun } from "../helpers/program";
+import { buildableRepository, runProgram, testDigest } from "../helpers/program";
 import { TemporaryDirectory, TemporaryRepository } from "../helpers/temporary";
-
-type Inputs = Record<string, unknown>;
-
-interface Declared {
-    readonly type: string;
-    readonly name: string;
-    readonly inputs: Inputs;
-}
-
-const digest = `sha256:${"a".repeat(64)}`;
 
 /**
  * What the program declares, without an engine: with Pulumi's mocks in its place. What is checked here is what must hold
  * whatever the cluster would make of it: least privilege, and a commit on everything.
  */
 describe("the program", () => {
-    const declared: Declared[] = [];
+    let run: ProgramRun;
     let repository: TemporaryRepository;
     let tag: string;
     const home = new TemporaryDirectory();
-    const before_ = { ...process.env };
 
     before(async function () {
         this.timeout(60_000);
         repository = new TemporaryRepository();
-        repository.file("Dockerfile", "FROM scratch\n");
-        repository.file("Makefile", "build:\n\ttrue\nbuild-wrapper:\n\t$(KE1_WRAP) $(MAKE) build\n");
-        tag = repository.commit();
-        process.env["SOURCE"] = repository.path;
-        delete process.env["BUILD_TAG"];
-        process.env["KE1_HOME"] = home.path;
-        pulumi.runtime.setAllConfig({
-            "ke-1-build:kubeContext": "kind-kind",
-            "ke-1-build:registry": "localhost:5001",
-            "ke-1-build:blobEndpoint": "http://10.77.0.1:10000/ke1dev",
-            "ke-1-build:exporterImage": `localhost:5001/ke-1-exporter@${digest}`,
-            "ke-1-build:memoryLimit": "3Gi",
-        });
-        await pulumi.runtime.setMocks(
-            {
-                newResource: (args) => {
-                    declared.push({ type: args.type, name: args.name, inputs: args.inputs as Inputs });
-                    return { id: `${args.name}-id`, state: stateOf(args) };
-                },
-                call: (args) => args.inputs as Inputs,
+        tag = buildableRepository(repository);
+        run = await runProgram({
+            config: {
+                kubeContext: "kind-kind",
+                registry: "localhost:5001",
+                blobEndpoint: "http://10.77.0.1:10000/ke1dev",
+                exporterImage: `localhost:5001/ke-1-exporter@${testDigest}`,
+                memoryLimit: "3Gi",
             },
-            "ke-1-build",
-            "dev",
-        );
-        const program = await outputs();
-        await new Promise<void>((resolve) =>
-            pulumi.all([program.outcome, program.job, program.image]).apply(() => resolve()),
-        );
+            environment: { SOURCE: repository.path, BUILD_TAG: "", KE1_HOME: home.path },
+        });
     });
     after(() => {
         repository.remove();
         home.remove();
-        process.env = before_;
     });
 
-    const all = (type: string) => declared.filter((resource) => resource.type === type);
-    const one = (type: string, name?: string) => {
-        const found = all(type).filter((resource) => name === undefined || resource.name === name);
-        assert.equal(found.length, 1, `one ${type} ${name ?? ""}`);
-        return found[0]!.inputs as any;
-    };
+    const all = (type: string) => run.all(type);
+    const one = (type: string, name?: string) => run.one(type, name);
     const job = () => one("kubernetes:batch/v1:Job");
     const pod = () => job().spec.template.spec;
     const container = (name: string) => pod().containers.find((found: any) => found.name === name);
 
     it("is made of five components", () => {
-        const components = declared.filter((resource) => resource.type.startsWith("ke1:components:"));
+        const components = run.declared.filter((resource) => resource.type.startsWith("ke1:components:"));
         assert.deepEqual(
             components.map((component) => [component.type.slice("ke1:components:".length), component.name]).sort(),
             [
@@ -142,7 +109,7 @@ describe("the program", () => {
 
     it("declares no Secret and hands no credential to a command: none is ever in the state", () => {
         assert.equal(all("kubernetes:core/v1:Secret").length, 0);
-        assert.doesNotMatch(JSON.stringify(declared), /sig=|AccountKey|AZURE_STORAGE|password/i);
+        assert.doesNotMatch(JSON.stringify(run.declared), /sig=|AccountKey|AZURE_STORAGE|password/i);
         for (const { inputs } of all("command:local:Command")) {
             assert.equal(inputs["addPreviousOutputInEnv"], false);
         }
@@ -190,40 +157,11 @@ describe("the program", () => {
         assert.equal(env.KE1_WRAP, "/bin/sh /ke1/bin/wrap");
     });
 
-    it("hands back what the manifest says", async () => {
-        const program = await outputs();
-        const all = pulumi.all([program.buildTag, program.outcome, program.artifacts, program.job]);
-        const [found, outcome, artifacts, name] = await new Promise<any>((resolve) => all.apply(resolve));
-        assert.equal(found, tag);
+    it("hands back what the manifest says", () => {
+        const { buildTag, outcome, artifacts, job: name } = run.outputs;
+        assert.equal(buildTag, tag);
         assert.equal(outcome, "Succeeded");
         assert.equal(artifacts[0].name, "ke-1-ctl");
         assert.match(name, /^ke-1-build-dev\/ke-1-build-/);
     });
-
-    async function outputs(): Promise<any> {
-        return import("../../index");
-    }
-
-    function stateOf(args: pulumi.runtime.MockResourceArgs): Inputs {
-        const inputs = args.inputs as Inputs;
-        switch (args.type) {
-            case "docker:index/image:Image":
-                return { ...inputs, repoDigest: `localhost:5001/ke-1-build@${digest}` };
-            case "command:local:Command":
-                return { ...inputs, stdout: stdoutOf(args.name) };
-            default:
-                return inputs;
-        }
-    }
-
-    function stdoutOf(name: string): string {
-        if (name === "artifacts-container") {
-            return JSON.stringify({ container: "ke-1-builds" });
-        }
-        if (name === "identity-credential") {
-            return JSON.stringify({ secret: "ke1-blob-credential" });
-        }
-        const artifacts = [{ name: "ke-1-ctl", url: "http://x", size: 1, sha256: "0" }];
-        return JSON.stringify({ outcome: "Succeeded", artifacts });
-    }
 });

@@ -1,0 +1,114 @@
+import * as k8s from "@pulumi/kubernetes";
+import type * as pulumi from "@pulumi/pulumi";
+
+import { commonLabels } from "./labels";
+
+export interface BuildEgressArgs {
+    readonly namespace: pulumi.Input<string>;
+    /** The only places that a build's pod may reach: http or https addresses. */
+    readonly endpoints: readonly string[];
+    /** CIDR blocks of private endpoints behind which the named hosts are; empty where they are on the internet. */
+    readonly privateAddresses: readonly string[];
+    /** `cilium` allows the hosts by name; `kubernetes` knows addresses only. */
+    readonly flavor: "kubernetes" | "cilium";
+}
+
+/** Whether a pod must look up a host's name to reach an address. */
+export function hasName(endpoint: string): boolean {
+    return !/^\d+\.\d+\.\d+\.\d+$/.test(new URL(endpoint).hostname);
+}
+
+const buildPods = { "app.kubernetes.io/component": "build" };
+
+/**
+ * Lets the pods of builds out to the given endpoints, and nowhere else; where an endpoint has a name, to the cluster's DNS
+ * too. A NetworkPolicy cannot name hosts: for those it allows their port on the internet, or on the private endpoints'
+ * addresses, but never the addresses at which a node hands out its own identity. Cilium's policy allows the names alone.
+ */
+export function declareEgress(
+    name: string,
+    args: BuildEgressArgs,
+    opts: pulumi.CustomResourceOptions,
+): pulumi.CustomResource {
+    const metadata = { namespace: args.namespace, name: "allow-export", labels: commonLabels };
+    if (args.flavor === "cilium") {
+        const spec = ciliumSpec(args);
+        const kind = { apiVersion: "cilium.io/v2", kind: "CiliumNetworkPolicy" };
+        return new k8s.apiextensions.CustomResource(name, { ...kind, metadata, spec }, opts);
+    }
+    const egress = args.endpoints.map((endpoint) => egressTo(endpoint, args.privateAddresses));
+    return new k8s.networking.v1.NetworkPolicy(
+        name,
+        {
+            metadata,
+            spec: {
+                podSelector: { matchLabels: buildPods },
+                policyTypes: ["Egress"],
+                egress: args.endpoints.some(hasName) ? [...egress, clusterDns] : egress,
+            },
+        },
+        opts,
+    );
+}
+
+type EgressRule = k8s.types.input.networking.v1.NetworkPolicyEgressRule;
+
+const clusterDns: EgressRule = {
+    to: [
+        {
+            namespaceSelector: { matchLabels: { "kubernetes.io/metadata.name": "kube-system" } },
+            podSelector: { matchLabels: { "k8s-app": "kube-dns" } },
+        },
+    ],
+    ports: [
+        { protocol: "UDP", port: 53 },
+        { protocol: "TCP", port: 53 },
+    ],
+};
+
+/**
+ * Not on the internet, or on it only for a node: private networks (RFC 1918, RFC 6598), the instance metadata services
+ * (https://learn.microsoft.com/azure/virtual-machines/instance-metadata-service) and Azure's platform address
+ * (https://learn.microsoft.com/azure/virtual-network/what-is-ip-address-168-63-129-16).
+ */
+const notTheInternet = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "169.254.0.0/16"];
+const platformAddress = "168.63.129.16/32";
+
+function egressTo(endpoint: string, privateAddresses: readonly string[]): EgressRule {
+    const internet = { ipBlock: { cidr: "0.0.0.0/0", except: [...notTheInternet, platformAddress] } };
+    const named = [internet, ...privateAddresses.map((cidr) => ({ ipBlock: { cidr } }))];
+    const to = hasName(endpoint) ? named : [{ ipBlock: { cidr: `${new URL(endpoint).hostname}/32` } }];
+    return { to, ports: [{ protocol: "TCP", port: portOf(endpoint) }] };
+}
+
+function portOf(endpoint: string): number {
+    const url = new URL(endpoint);
+    return Number(url.port || (url.protocol === "https:" ? 443 : 80));
+}
+
+/** https://docs.cilium.io/en/stable/security/policy/language/#dns-based */
+function ciliumSpec({ endpoints }: BuildEgressArgs) {
+    const byName = endpoints.filter(hasName).map((endpoint) => ({
+        toFQDNs: [{ matchName: new URL(endpoint).hostname }],
+        toPorts: [{ ports: [{ port: String(portOf(endpoint)), protocol: "TCP" }] }],
+    }));
+    const byAddress = endpoints
+        .filter((endpoint) => !hasName(endpoint))
+        .map((endpoint) => ({
+            toCIDR: [`${new URL(endpoint).hostname}/32`],
+            toPorts: [{ ports: [{ port: String(portOf(endpoint)), protocol: "TCP" }] }],
+        }));
+    const dns = {
+        toEndpoints: [{ matchLabels: { "k8s:io.kubernetes.pod.namespace": "kube-system", "k8s:k8s-app": "kube-dns" } }],
+        toPorts: [
+            {
+                ports: [{ port: "53", protocol: "ANY" }],
+                rules: { dns: endpoints.filter(hasName).map((each) => ({ matchName: new URL(each).hostname })) },
+            },
+        ],
+    };
+    return {
+        endpointSelector: { matchLabels: buildPods },
+        egress: [...byName, ...byAddress, ...(byName.length > 0 ? [dns] : [])],
+    };
+}

@@ -1,0 +1,64 @@
+import * as pulumi from "@pulumi/pulumi";
+
+import { UserError } from "../contract/errors";
+
+/** Who one is to a registry. */
+export interface RegistryCredential {
+    readonly username: string;
+    /** Secret. */
+    readonly password: pulumi.Output<string>;
+}
+
+export interface RegistryCredentials {
+    /** For the push; absent: the Docker configuration's (`docker login`, a credential helper). */
+    readonly push?: RegistryCredential;
+    /** For the cluster's pull; absent: no pull secret is made. */
+    readonly pull?: RegistryCredential;
+}
+
+/**
+ * The registry's credentials, from secret configuration; for the push the environment's REGISTRY_USERNAME and
+ * REGISTRY_PASSWORD come first. A password is a secret from here on: no state holds it in the clear.
+ *
+ * @throws UserError where one half of a credential is missing, or a password is configured in the clear.
+ */
+export function readRegistryCredentials(
+    config: pulumi.Config,
+    environment: NodeJS.ProcessEnv = process.env,
+): RegistryCredentials {
+    const [username, password] = [environment["REGISTRY_USERNAME"], environment["REGISTRY_PASSWORD"]];
+    if (Boolean(username) !== Boolean(password)) {
+        throw new UserError("set both REGISTRY_USERNAME and REGISTRY_PASSWORD in the environment, or neither");
+    }
+    return {
+        push:
+            username && password
+                ? { username, password: pulumi.secret(password) }
+                : configured(config, "registryUsername", "registryPassword", environment),
+        pull: configured(config, "pullUsername", "pullPassword", environment),
+    };
+}
+
+function configured(
+    config: pulumi.Config,
+    userKey: string,
+    passwordKey: string,
+    environment: NodeJS.ProcessEnv,
+): RegistryCredential | undefined {
+    const username = config.get(userKey);
+    const password = config.getSecret(passwordKey);
+    if (!username && !password) {
+        return undefined;
+    }
+    if (!username || !password) {
+        throw new UserError(`set both ${userKey} and ${passwordKey}, or neither`);
+    }
+    // How the engine tells a program which of its configuration was encrypted; the SDK keeps its reader to itself.
+    const encrypted = JSON.parse(environment["PULUMI_CONFIG_SECRET_KEYS"] || "[]") as readonly string[];
+    if (!encrypted.includes(`${config.name}:${passwordKey}`)) {
+        throw new UserError(
+            `${passwordKey} is configured in the clear; \run \`pulumi config set --secret ${passwordKey}\``,
+        );
+    }
+    return { username, password };
+}

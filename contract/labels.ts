@@ -1,0 +1,5 @@
+/** The label of a Job and its pods that carries the BUILD_TAG. */
+export const buildTagLabel = "ke1.dev/build-tag";
+
+/** The label by which Kueue queues a Job (https://kueue.sigs.k8s.io/docs/tasks/run/jobs/). */
+export const queueNameLabel = "kueue.x-k8s.io/queue-name";
