@@ -1,8 +1,10 @@
+import { createHash } from "node:crypto";
 import * as fs from "node:fs";
 import * as path from "node:path";
 
 import { UserError } from "../contract/errors";
 import { findTarget } from "./makefile";
+import { imageLabels, withLabels } from "./imageLabels";
 import type { ResolvedSource } from "./resolve";
 
 /** The image's context: the files of one tree, and how a build in the image is started. */
@@ -29,7 +31,12 @@ export function prepareBuildContext(
     command: readonly string[],
 ): BuildContext {
     const contexts = path.join(projectDirectory, ".ke1", "contexts");
-    const target = path.join(contexts, source.tree);
+    const labels = imageLabels(source);
+    const labelsHash = createHash("sha256")
+        .update(JSON.stringify([dockerfile, labels]))
+        .digest("hex")
+        .slice(0, 8);
+    const target = path.join(contexts, `${source.tree}-${labelsHash}`);
     if (!fs.existsSync(target)) {
         fs.mkdirSync(contexts, { recursive: true });
         removeStale(contexts);
@@ -37,6 +44,7 @@ export function prepareBuildContext(
         const partial = fs.mkdtempSync(path.join(contexts, ".partial-"));
         try {
             source.extract(partial);
+            labelImage(partial, dockerfile, labels);
             fs.chmodSync(partial, 0o755);
             fs.renameSync(partial, target);
         } catch (error) {
@@ -60,6 +68,23 @@ export function prepareBuildContext(
         path: path.relative(projectDirectory, target),
         hasBuildWrapper: findTarget(target, "build-wrapper") === "yes",
     };
+}
+
+/** The image service takes no labels: the Dockerfile gives them. */
+function labelImage(directory: string, dockerfile: string, labels: Readonly<Record<string, string>>): void {
+    const named = path.join(directory, dockerfile);
+    // A missing file is said by the caller.
+    if (!fs.existsSync(named)) {
+        return;
+    }
+    const file = fs.realpathSync(named);
+    const stat = fs.statSync(file);
+    // A link may lead out of the tree.
+    if (file.startsWith(fs.realpathSync(directory) + path.sep) && stat.isFile()) {
+        fs.writeFileSync(file, withLabels(fs.readFileSync(file, "utf8"), labels));
+        // As every file of the tree has the commit's time.
+        fs.utimesSync(file, stat.atime, stat.mtime);
+    }
 }
 
 function removeStale(contexts: string): void {

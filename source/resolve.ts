@@ -26,6 +26,8 @@ export interface ResolvedSource {
     readonly commit?: string;
     /** The git tree id of the directory that is built. */
     readonly tree: string;
+    /** Where the commit can be had: the repository's `origin` as an https address, where it has one. */
+    readonly repository?: string;
     /** Seconds since 1970: the commit's time. */
     readonly sourceDateEpoch: number;
     /** What a person should know about how the source was found. */
@@ -158,6 +160,7 @@ function resolveHead(directory: string, prefix: string, request: SourceRequest):
         buildTag: `${short}-${tree.slice(0, 7)}-dirty`,
         commit: hash,
         tree,
+        repository: repositoryAddress(directory),
         sourceDateEpoch,
         notes: [`building uncommitted changes of ${changed.length} ${changed.length === 1 ? "file" : "files"}`],
         extract: (target) => store.extract(tree, sourceDateEpoch, target),
@@ -178,10 +181,23 @@ function committed(directory: string, prefix: string, commit: string, buildTag: 
         buildTag,
         commit,
         tree: id,
+        repository: repositoryAddress(directory),
         sourceDateEpoch,
         notes,
         extract: (target) => extractCommit(directory, commit, target),
     };
+}
+
+/**
+ * The address of `origin`, the same however it was cloned (https, ssh, with a token in it): it becomes a label of the image.
+ */
+function repositoryAddress(directory: string): string | undefined {
+    const { status, stdout } = git(directory, ["remote", "get-url", "origin"]);
+    const [, host, path] =
+        /^(?:(?:https?|ssh|git):\/\/)?(?:[^@/\s]+@)?([\w.-]+\.[a-z]+)(?::\d+(?=\/))?[:/]\/?([\w./~-]+?)(?:\.git)?\/?$/i.exec(
+            stdout.trim(),
+        ) ?? [];
+    return status === 0 && host && path ? `https://${host.toLowerCase()}/${path}` : undefined;
 }
 
 const submoduleNote = "the source has git submodules: their content is not part of a commit and is not built";

@@ -254,8 +254,69 @@ describe("the source of a build", () => {
             refused(() => plan(["main", short]), /same commit/);
             const [planned] = plan([""]);
             assert.equal(planned!.usesBuildWrapper, false, "no build-wrapper target: the build is wrapped for it");
-            assert.match(planned!.context, /^\.ke1\/contexts\/[0-9a-f]{40}$/);
+            assert.match(planned!.context, /^\.ke1\/contexts\/[0-9a-f]{40}-[0-9a-f]{8}$/);
         });
+    });
+});
+
+describe("the labels of an image", () => {
+    const project = new TemporaryDirectory();
+    let repository: TemporaryRepository;
+    beforeEach(() => {
+        repository = new TemporaryRepository();
+    });
+    afterEach(() => repository.remove());
+    after(() => project.remove());
+
+    function labelsOf(dockerfile = "FROM scratch"): string {
+        repository.file("Dockerfile", dockerfile);
+        repository.file("Makefile", "build:\n\ttrue\n");
+        repository.commit();
+        const settings = { buildTags: [""], allowDirty: false, dockerfile: "Dockerfile", command: [], image: "" };
+        const [plan] = planBuilds({ ...settings, source: repository.path }, project.path);
+        return fs.readFileSync(path.join(project.path, plan!.context, "Dockerfile"), "utf8");
+    }
+
+    it("name the commit, its time, the BUILD_TAG, and where it can be had", () => {
+        repository.git("remote", "add", "origin", "git@github.com:kerbodyne/ke-1.git");
+        const [first, label, ...more] = labelsOf().split("\n");
+        assert.equal(first, "FROM scratch");
+        assert.deepEqual(more, [""]);
+        const commit = repository.git("rev-parse", "HEAD");
+        const created = new Date(Number(repository.git("show", "-s", "--format=%ct")) * 1000).toISOString();
+        assert.equal(
+            label,
+            `LABEL org.opencontainers.image.version="${repository.git("rev-parse", "--short", "HEAD")}"` +
+                ` org.opencontainers.image.revision="${commit}" org.opencontainers.image.created="${created}"` +
+                ' org.opencontainers.image.source="https://github.com/kerbodyne/ke-1"',
+        );
+    });
+    it("are the same however the repository was cloned, and without what was in its address", () => {
+        repository.git("remote", "add", "origin", "x");
+        for (const address of [
+            "https://github.com/kerbodyne/ke-1",
+            "https://octocat:ghp_secret@github.com/kerbodyne/ke-1.git",
+            "ssh://git@github.com:22/kerbodyne/ke-1.git",
+            "github.com:kerbodyne/ke-1",
+        ]) {
+            repository.git("remote", "set-url", "origin", address);
+            assert.match(labelsOf(), /image\.source="https:\/\/github\.com\/kerbodyne\/ke-1"\n$/, address);
+        }
+        for (const address of ["/srv/git/ke-1.git", "../ke-1", "file:///srv/ke-1"]) {
+            repository.git("remote", "set-url", "origin", address);
+            assert.doesNotMatch(labelsOf(), /image\.source/, address);
+        }
+    });
+    it("leave a file alone that the Dockerfile links to outside of the tree", () => {
+        const outside = new TemporaryDirectory();
+        outside.file("Dockerfile", "FROM scratch\n");
+        fs.symlinkSync(path.join(outside.path, "Dockerfile"), path.join(repository.path, "Linked"));
+        repository.file("Makefile", "build:\n\ttrue\n");
+        repository.commit();
+        const settings = { buildTags: [""], allowDirty: false, dockerfile: "Linked", command: [], image: "" };
+        planBuilds({ ...settings, source: repository.path }, project.path);
+        assert.equal(fs.readFileSync(path.join(outside.path, "Dockerfile"), "utf8"), "FROM scratch\n");
+        outside.remove();
     });
 });
 
