@@ -1,6 +1,7 @@
 import { getCompileCacheDir } from "node:module";
 
 import { readSourceSettings } from "../config";
+import { UserError } from "../contract/errors";
 import { planBuilds } from "../source/plan";
 import { platformIsUp, platformUp } from "../platform";
 import { readDescriptor } from "../platform/descriptor";
@@ -23,6 +24,12 @@ export async function beforeOperation(operation: Operation): Promise<NodeJS.Proc
     const stack = stackSettings(operation.projectDirectory, operation.stack);
     if (!stack.isBuildProject) {
         return {};
+    }
+    if (stack.config.get("target") === "azure") {
+        throw new UserError(
+            `the target azure needs the Pulumi CLI, as the embedded engine has no provider for it: ` +
+                `\`pulumi ${operation.kind} --stack ${operation.stack}\` (docs/azure.md)`,
+        );
     }
     const builds = operation.kind === "up" || operation.kind === "preview";
     // First, so that nobody waits minutes for a platform to be told that the tag does not exist.

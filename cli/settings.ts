@@ -17,7 +17,7 @@ export interface StackSettings {
 /** @throws UserError when there is no such stack, or its configuration cannot be. */
 export function stackSettings(directory: string, stack: string): StackSettings {
     const project = loadProject(directory);
-    const file = loadStackFile(project, stack);
+    const file = loadStackFile(project, stack, { toBeLookedAt: true });
     if (!file) {
         throw new UserError(
             `there is no Pulumi.${stack}.yaml in ${project.root}; the stacks are: ${configuredStacks(project).join(", ")}`,

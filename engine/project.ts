@@ -145,8 +145,16 @@ export function configuredStacks(project: Project): readonly string[] {
         .sort();
 }
 
-/** Reads `Pulumi.<stack>.yaml`; undefined where there is none. */
-export function loadStackFile(project: Project, stack: string): StackFile | undefined {
+/**
+ * Reads `Pulumi.<stack>.yaml`; undefined where there is none.
+ *
+ * @throws UserError for a stack whose secrets or environment only the CLI can have, unless it is only to be looked at.
+ */
+export function loadStackFile(
+    project: Project,
+    stack: string,
+    { toBeLookedAt = false }: { readonly toBeLookedAt?: boolean } = {},
+): StackFile | undefined {
     const file = ["yaml", "yml"]
         .map((end) => join(project.root, `Pulumi.${stack}.${end}`))
         .find((path) => existsSync(path));
@@ -155,12 +163,13 @@ export function loadStackFile(project: Project, stack: string): StackFile | unde
     }
     const document = readYaml(file);
     const { config, encryptionsalt, secretsprovider, encryptedkey, environment } = document;
-    if (environment !== undefined) {
+    if (environment !== undefined && !toBeLookedAt) {
         throw new UserError(
             `${file}: "environment" (Pulumi ESC) is not supported by the embedded engine: use the Pulumi CLI.`,
         );
     }
-    if (encryptedkey !== undefined || !["passphrase", "default", "", undefined].includes(secretsprovider as string)) {
+    const isPassphrase = ["passphrase", "default", "", undefined].includes(secretsprovider as string);
+    if ((encryptedkey !== undefined || !isPassphrase) && !toBeLookedAt) {
         throw new UserError(
             `${file}: of the secrets providers, the embedded engine has "passphrase" only: use the Pulumi CLI.`,
         );

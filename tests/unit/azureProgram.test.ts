@@ -1,5 +1,6 @@
 import * as assert from "node:assert/strict";
 
+import { ke1 } from "../helpers/ke1";
 import type { ProgramOptions, ProgramRun } from "../helpers/program";
 import { buildableRepository, runProgram, testContainerId, testDigest } from "../helpers/program";
 import { TemporaryRepository } from "../helpers/temporary";
@@ -457,6 +458,19 @@ describe("the program for azure", () => {
         assert.equal(ofAzure(preview).length, 9);
         assert.equal(preview.outputs["buildTag"], tag);
         assert.equal(preview.outputs["outcome"], undefined);
+    });
+
+    it("is the Pulumi CLI's to run: the embedded engine says so in one line, and touches nothing", async function () {
+        this.timeout(20_000);
+        for (const operation of ["up", "preview", "refresh", "destroy"]) {
+            const { code, stdout, stderr } = await ke1([operation, "--stack", "azure"]);
+            assert.equal(code, 2, operation);
+            assert.equal(stdout, "");
+            assert.match(
+                stderr,
+                new RegExp(`^error: the target azure needs the Pulumi CLI.*pulumi ${operation} .*\\n$`),
+            );
+        }
     });
 
     it("refuses a container that anybody can read", async () => {
