@@ -1,0 +1,25 @@
+import type { ResourceValidationPolicy } from "@pulumi/policy";
+
+import { federation, roleAssignment, roleDefinition } from "./access";
+import { egress, imageName, namespace, namedEgress } from "./cluster";
+import { buildTag, credentials, imagesByDigest, restrictedPods } from "./jobs";
+import { blobContainer, blobService, protectedStore, storageAccount } from "./store";
+
+/** Everything that `docs/ci.md` lists; each policy is mandatory. */
+export const policies: readonly ResourceValidationPolicy[] = [
+    storageAccount,
+    blobService,
+    blobContainer,
+    protectedStore,
+    roleDefinition,
+    roleAssignment,
+    federation,
+    imagesByDigest,
+    buildTag,
+    restrictedPods,
+    credentials,
+    namespace,
+    egress,
+    namedEgress,
+    imageName,
+];
