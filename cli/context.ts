@@ -5,6 +5,7 @@ import { BlobServiceClient, StorageRetryPolicyType, StorageSharedKeyCredential }
 import { UserError } from "../contract/errors";
 import { BuildStore } from "../launcher/store";
 import { readDescriptor } from "../platform/descriptor";
+import { azureLogin } from "./azureLogin";
 
 /** An environment variable that the stack's program sets for the commands it runs. */
 export function required(name: string): string {
@@ -16,10 +17,22 @@ export function required(name: string): string {
 }
 
 /**
- * The credential of a storage account: the embedded platform's own from its file, any other's from the environment, as
- * the Azure CLI reads it. It stays on this machine.
+ * The key of a storage account, which makes SAS: the embedded platform's own from its file, any other's from the
+ * environment, as the Azure CLI reads it. It stays on this machine.
  */
 export function storageCredential(endpoint: string): StorageSharedKeyCredential {
+    const credential = accountKey(endpoint);
+    if (!credential) {
+        throw new UserError(
+            `there is no credential for ${endpoint}: set AZURE_STORAGE_CONNECTION_STRING, ` +
+                "or AZURE_STORAGE_ACCOUNT and AZURE_STORAGE_KEY",
+        );
+    }
+    return credential;
+}
+
+function accountKey(endpoint: string): StorageSharedKeyCredential | undefined {
+    // First: a key in the environment is that of some account, and the platform's endpoint can only have its own.
     const platform = readDescriptor();
     if (platform && platform.blobEndpoint.replace(/\/+$/, "") === endpoint.replace(/\/+$/, "")) {
         const { account, key } = JSON.parse(fs.readFileSync(platform.blobCredentialFile, "utf8")) as {
@@ -36,20 +49,20 @@ export function storageCredential(endpoint: string): StorageSharedKeyCredential 
     );
     const account = fromConnectionString.get("AccountName") ?? process.env["AZURE_STORAGE_ACCOUNT"];
     const key = fromConnectionString.get("AccountKey") ?? process.env["AZURE_STORAGE_KEY"];
-    if (!account || !key) {
-        throw new UserError(
-            `there is no credential for ${endpoint}: set AZURE_STORAGE_CONNECTION_STRING, ` +
-                "or AZURE_STORAGE_ACCOUNT and AZURE_STORAGE_KEY",
-        );
-    }
-    return new StorageSharedKeyCredential(account, key);
+    return account && key ? new StorageSharedKeyCredential(account, key) : undefined;
 }
 
-/** The store of a container, `<endpoint>/<container>`. */
+/**
+ * The store of a container, `<endpoint>/<container>`: with the account's key where there is one, otherwise with the Azure
+ * login of who runs this. A login's token is sent over TLS only.
+ */
 export function openStore(containerUrl: string): BuildStore {
     const separator = containerUrl.lastIndexOf("/");
     const endpoint = containerUrl.slice(0, separator);
-    const service = new BlobServiceClient(endpoint, storageCredential(endpoint), {
+    const credential = endpoint.startsWith("https:")
+        ? (accountKey(endpoint) ?? azureLogin(endpoint))
+        : storageCredential(endpoint);
+    const service = new BlobServiceClient(endpoint, credential, {
         retryOptions: {
             retryPolicyType: StorageRetryPolicyType.EXPONENTIAL,
             maxTries: 6,

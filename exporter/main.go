@@ -6,7 +6,7 @@
 //
 //	0  all there was to store is stored (also of a build that failed: its own container says so)
 //	1  the export failed, or was stopped: another attempt may do
-//	2  an environment variable is missing or wrong
+//	2  an environment variable is missing or wrong, or Azure does not let the identity in
 //	3  no other attempt can do: the tag belongs to another tree, or an artifact can never be stored
 package main
 

@@ -1,6 +1,7 @@
 import type { ContainerClient, StorageSharedKeyCredential } from "@azure/storage-blob";
 import { ContainerSASPermissions, generateBlobSASQueryParameters, RestError, SASProtocol } from "@azure/storage-blob";
 
+import { UserError } from "../contract/errors";
 import { layout } from "../contract/layout";
 import type { AttemptFinished, AttemptStarted, Manifest, PodInfo } from "../contract/manifest";
 
@@ -12,7 +13,10 @@ export interface StoredAttempt {
     readonly podinfo?: PodInfo;
 }
 
-/** The blob container, read as the contract's documents. */
+/**
+ * The blob container, read as the contract's documents. A store that refuses the credential is a UserError that says which
+ * role or setting is missing.
+ */
 export class BuildStore {
     public constructor(private readonly container: ContainerClient) {}
 
@@ -22,7 +26,7 @@ export class BuildStore {
 
     /** Makes the container, private, if there is none. */
     public async create(): Promise<void> {
-        await this.container.createIfNotExists();
+        await this.asked(() => this.container.createIfNotExists());
     }
 
     public blobUrl(path: string): string {
@@ -36,12 +40,14 @@ export class BuildStore {
     /** The attempts at a build, first to last. */
     public async attempts(tag: string): Promise<readonly StoredAttempt[]> {
         const numbers = new Set<number>();
-        for await (const blob of this.container.listBlobsFlat({ prefix: layout.attemptsPrefix(tag) })) {
-            const match = /\/attempts\/(\d+)\//.exec(blob.name);
-            if (match) {
-                numbers.add(Number(match[1]));
+        await this.asked(async () => {
+            for await (const blob of this.container.listBlobsFlat({ prefix: layout.attemptsPrefix(tag) })) {
+                const match = /\/attempts\/(\d+)\//.exec(blob.name);
+                if (match) {
+                    numbers.add(Number(match[1]));
+                }
             }
-        }
+        });
         return Promise.all(
             [...numbers]
                 .sort((a, b) => a - b)
@@ -61,11 +67,13 @@ export class BuildStore {
     /** The first level of the container: the BUILD_TAGs that something is stored for. */
     public async tags(): Promise<readonly string[]> {
         const tags: string[] = [];
-        for await (const item of this.container.listBlobsByHierarchy("/")) {
-            if (item.kind === "prefix") {
-                tags.push(item.name.replace(/\/$/, ""));
+        await this.asked(async () => {
+            for await (const item of this.container.listBlobsByHierarchy("/")) {
+                if (item.kind === "prefix") {
+                    tags.push(item.name.replace(/\/$/, ""));
+                }
             }
-        }
+        });
         return tags;
     }
 
@@ -91,13 +99,14 @@ export class BuildStore {
             if (status === 416) {
                 return Buffer.alloc(0);
             }
-            throw error;
+            throw explained(error, this.url);
         }
     }
 
     /** A blob's content as a stream of chunks. */
     public async stream(path: string): Promise<NodeJS.ReadableStream> {
-        const response = await this.container.getBlobClient(path).download(0, undefined, { maxRetryRequests: 5 });
+        const blob = this.container.getBlobClient(path);
+        const response = await this.asked(() => blob.download(0, undefined, { maxRetryRequests: 5 }));
         if (!response.readableStreamBody) {
             throw new Error(`${path} came without a body`);
         }
@@ -106,9 +115,12 @@ export class BuildStore {
 
     public async putDocument(path: string, document: unknown): Promise<void> {
         const content = JSON.stringify(document);
-        await this.container.getBlockBlobClient(path).upload(content, Buffer.byteLength(content), {
-            blobHTTPHeaders: { blobContentType: "application/json" },
-        });
+        const blob = this.container.getBlockBlobClient(path);
+        await this.asked(() =>
+            blob.upload(content, Buffer.byteLength(content), {
+                blobHTTPHeaders: { blobContentType: "application/json" },
+            }),
+        );
     }
 
     private async document<T>(path: string): Promise<T | undefined> {
@@ -118,8 +130,48 @@ export class BuildStore {
             if (error instanceof RestError && error.statusCode === 404) {
                 return undefined;
             }
-            throw error;
+            throw explained(error, this.url);
         }
+    }
+
+    private async asked<T>(request: () => Promise<T>): Promise<T> {
+        try {
+            return await request();
+        } catch (error) {
+            throw explained(error, this.url);
+        }
+    }
+}
+
+/**
+ * What the store's refusals mean to a person; any other error as it is. The codes:
+ * https://learn.microsoft.com/rest/api/storageservices/common-rest-api-error-codes
+ */
+function explained(error: unknown, container: string): unknown {
+    if (!(error instanceof RestError) || (error.statusCode !== 401 && error.statusCode !== 403)) {
+        return error;
+    }
+    const code = error.code ?? `status ${error.statusCode}`;
+    switch (code) {
+        case "AuthorizationPermissionMismatch":
+            return new UserError(
+                error.request?.method === "PUT"
+                    ? `your login may not write to ${container} (${code})`
+                    : `your login may not read ${container} (${code}): that takes the role "Storage Blob Data Reader"; ` +
+                          "one that was just assigned takes up to ten minutes",
+            );
+        case "KeyBasedAuthenticationNotPermitted":
+            return new UserError(
+                `${container} takes no account keys (${code}): unset AZURE_STORAGE_CONNECTION_STRING and ` +
+                    "AZURE_STORAGE_KEY, and run `az login`",
+            );
+        case "AuthorizationFailure":
+            return new UserError(
+                `${container} refuses the request (${code}): the credential is wrong, or the store's network rules ` +
+                    "keep this machine out",
+            );
+        default:
+            return new UserError(`${container} refuses the credential (${code})`);
     }
 }
 

@@ -23,7 +23,7 @@ const (
 	ExitExported = 0
 	// ExitFailed: the export failed or was stopped; another attempt may do.
 	ExitFailed = 1
-	// ExitConfiguration: an environment variable is missing or wrong.
+	// ExitConfiguration: an environment variable is missing or wrong, or Azure does not let the identity in.
 	ExitConfiguration = 2
 	// ExitHopeless: no other attempt can do: another tree was built under this tag, or artifacts that no store can take.
 	ExitHopeless = 3
@@ -100,7 +100,7 @@ func (a *attempt) open() (err error) {
 	if err = a.volume.Prepare(); err != nil {
 		return err
 	}
-	if a.container, err = store.Open(a.config.ContainerURL, a.config.CredentialFile, a.progress); err != nil {
+	if a.container, err = store.Open(a.config.ContainerURL, a.config.Credential, a.progress); err != nil {
 		return err
 	}
 	a.lease, err = a.container.NewLease(a.layout.Lease())

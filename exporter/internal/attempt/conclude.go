@@ -10,6 +10,7 @@ import (
 
 	"github.com/kerbodyne/ke-1-build/exporter/internal/artifacts"
 	"github.com/kerbodyne/ke-1-build/exporter/internal/contract"
+	"github.com/kerbodyne/ke-1-build/exporter/internal/store"
 	"github.com/kerbodyne/ke-1-build/exporter/internal/volume"
 )
 
@@ -44,11 +45,15 @@ func (a *attempt) verdict() contract.Finished {
 func (a *attempt) blame(ctx context.Context, err error) (contract.Outcome, string, int) {
 	var other *conflict
 	var unfit *artifacts.Unfit
+	var refused *store.Refused
 	switch {
 	case errors.As(err, &other) || errors.As(err, &unfit):
 		return contract.ExportFailed, err.Error(), ExitHopeless
 	case errors.Is(context.Cause(ctx), errStopped):
 		return contract.Cancelled, "stopped while the artifacts were being stored", ExitFailed
+	case errors.As(err, &refused) && a.number == 0:
+		// Before anything was built, and after much patience: the next pod would be refused as long.
+		return contract.ExportFailed, err.Error(), ExitConfiguration
 	}
 	return contract.ExportFailed, err.Error(), ExitFailed
 }

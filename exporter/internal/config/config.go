@@ -17,12 +17,12 @@ import (
 // Config is all that the exporter is told. Every field but Source.Commit is needed.
 type Config struct {
 	// Dir is the volume that is shared with the build container.
-	Dir            string
-	BuildTag       string
-	ContainerURL   string
-	CredentialFile string
-	Source         contract.Source
-	Command        []string
+	Dir          string
+	BuildTag     string
+	ContainerURL string
+	Credential   store.Credential
+	Source       contract.Source
+	Command      []string
 	// Image by digest, <repository>@sha256:<hex>.
 	Image string
 	Job   contract.Job
@@ -41,7 +41,7 @@ var (
 	commitPattern = regexp.MustCompile(`^([0-9a-f]{40}|[0-9a-f]{64})$`)
 )
 
-// FromEnvironment reads the KE1_* variables. The error is one line that names all that is wrong.
+// FromEnvironment reads the KE1_* variables, and what Azure's workload identity webhook injects. The error is one line that names all that is wrong.
 func FromEnvironment(getenv func(string) string) (Config, error) {
 	var problems []string
 	required := func(name string) string {
@@ -59,10 +59,9 @@ func FromEnvironment(getenv func(string) string) (Config, error) {
 		return value
 	}
 	c := Config{
-		Dir:            required("KE1_DIR"),
-		BuildTag:       matching("KE1_BUILD_TAG", contract.BuildTag, "a build tag"),
-		ContainerURL:   required("KE1_CONTAINER_URL"),
-		CredentialFile: required("KE1_CREDENTIAL_FILE"),
+		Dir:          required("KE1_DIR"),
+		BuildTag:     matching("KE1_BUILD_TAG", contract.BuildTag, "a build tag"),
+		ContainerURL: required("KE1_CONTAINER_URL"),
 		Source: contract.Source{
 			Commit: getenv("KE1_SOURCE_COMMIT"),
 			Tree:   matching("KE1_SOURCE_TREE", treePattern, "a git tree id or sha256:<hex>"),
@@ -100,11 +99,9 @@ func FromEnvironment(getenv func(string) string) (Config, error) {
 			problems = append(problems, "KE1_CONTAINER_URL "+err.Error())
 		}
 	}
-	if c.CredentialFile != "" {
-		if _, err := store.ReadCredential(c.CredentialFile); err != nil {
-			problems = append(problems, "KE1_CREDENTIAL_FILE: "+err.Error())
-		}
-	}
+	found, wrong := credential(getenv, c.ContainerURL)
+	c.Credential = found
+	problems = append(problems, wrong...)
 	if len(problems) > 0 {
 		return Config{}, errors.New(strings.Join(problems, "; "))
 	}

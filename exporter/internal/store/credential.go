@@ -47,31 +47,56 @@ func ReadCredential(path string) (string, error) {
 	return sas, nil
 }
 
-// credentialPolicy adds the signature to each try of each request, read anew so that it can be rotated, and to no other
-// host than the container's. Above it in the pipeline no URL has the signature, so the SDK cannot log or report it.
-type credentialPolicy struct {
-	origin string
-	file   string
-	// report takes one line for a person when a try has failed that may be made again.
-	report func(string)
+// Credential is what opens one container to this process: a SASFile or a WorkloadIdentity.
+type Credential interface {
+	// policies are for the pipeline: those of a request, and those of each of its tries. Progress takes a line for a person.
+	policies(transport policy.Transporter, retry policy.RetryOptions, progress Progress) (perCall, perTry []policy.Policy, err error)
 }
 
-func (p *credentialPolicy) Do(req *policy.Request) (*http.Response, error) {
-	target := req.Raw().URL
-	if target.Scheme+"://"+target.Host != p.origin {
-		return nil, nonRetriable{fmt.Errorf("refused to send the credential to %s: it is for %s", target.Host, p.origin)}
-	}
-	sas, err := ReadCredential(p.file)
+// Progress takes a line for a person.
+type Progress func(format string, args ...any)
+
+// SASFile is the path of a file with a shared access signature. It is read anew for each try, so that it can be rotated.
+type SASFile string
+
+func (f SASFile) policies(policy.Transporter, policy.RetryOptions, Progress) (perCall, perTry []policy.Policy, err error) {
+	return nil, []policy.Policy{f}, nil
+}
+
+// Do adds the signature. Above it in the pipeline no URL has it, so the SDK cannot log or report it.
+func (f SASFile) Do(req *policy.Request) (*http.Response, error) {
+	sas, err := ReadCredential(string(f))
 	if err != nil {
 		return nil, err
 	}
+	target := req.Raw().URL
 	if target.RawQuery == "" {
 		target.RawQuery = sas
 	} else {
 		target.RawQuery += "&" + sas
 	}
+	return req.Next()
+}
+
+// guardPolicy stands before the credential's own policies: it lets no try of a request go to another host than the
+// container's, and nothing of the credential come back in an error.
+type guardPolicy struct {
+	origin string
+	// report takes one line for a person when a try has failed that may be made again.
+	report func(string)
+}
+
+func (p *guardPolicy) Do(req *policy.Request) (*http.Response, error) {
+	target := req.Raw().URL
+	if target.Scheme+"://"+target.Host != p.origin {
+		return nil, nonRetriable{fmt.Errorf("refused to send the credential to %s: it is for %s", target.Host, p.origin)}
+	}
 	response, err := req.Next()
 	if err != nil {
+		var final interface{ NonRetriable() }
+		if errors.As(err, &final) {
+			return nil, err
+		}
 		err = redacted{err}
 		p.report(err.Error())
 		return nil, err
@@ -101,9 +126,16 @@ type redacted struct{ error }
 func (e redacted) Error() string { return Redact(e.error.Error()) }
 func (e redacted) Unwrap() error { return nil }
 
-var signature = regexp.MustCompile(`(?i)(sig=)[^&\s"']+`)
+var (
+	signature = regexp.MustCompile(`(?i)(sig=)[^&\s"']+`)
+	bearer    = regexp.MustCompile(`(?i)(bearer\s+)[A-Za-z0-9._~+/=-]{8,}`)
+	// A JSON Web Token, or what is left of one: its header begins with {" in base64url, and no word of a message does.
+	jwt = regexp.MustCompile(`eyJ[A-Za-z0-9_-]{8,}(\.[A-Za-z0-9_-]+)*`)
+)
 
-// Redact hides a signature in a text.
+// Redact hides signatures and tokens in a text.
 func Redact(text string) string {
-	return signature.ReplaceAllString(text, "${1}REDACTED")
+	text = signature.ReplaceAllString(text, "${1}REDACTED")
+	text = jwt.ReplaceAllString(text, "REDACTED")
+	return bearer.ReplaceAllString(text, "${1}REDACTED")
 }

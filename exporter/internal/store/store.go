@@ -1,5 +1,5 @@
-// Package store writes to one container of an Azure Blob store with a shared access signature that may create, write,
-// add and read, but neither list nor delete.
+// Package store writes to one container of an Azure Blob store with a credential that may create, write, add and read, and
+// need neither list nor delete: a shared access signature, or the token of an Azure workload identity.
 package store
 
 import (
@@ -39,12 +39,44 @@ type Container struct {
 	client *container.Client
 }
 
-// Open does not connect yet. Progress takes a line for a person, now and then, while the store does not answer.
-func Open(containerURL, credentialFile string, progress func(format string, args ...any)) (*Container, error) {
+// Open does not connect yet. Progress takes a line for a person, now and then, while the store does not answer or does not
+// let this process in yet.
+func Open(containerURL string, credential Credential, progress Progress) (*Container, error) {
 	u, err := ParseContainerURL(containerURL)
 	if err != nil {
 		return nil, fmt.Errorf("container URL %w", err)
 	}
+	transport := newTransport(u.Scheme == "https")
+	retry := policy.RetryOptions{
+		MaxRetries:    30,
+		RetryDelay:    200 * time.Millisecond,
+		MaxRetryDelay: 5 * time.Second,
+		TryTimeout:    2 * time.Minute,
+	}
+	perCall, perTry, err := credential.policies(transport, retry, progress)
+	if err != nil {
+		return nil, redacted{err}
+	}
+	guard := &guardPolicy{
+		origin: u.Scheme + "://" + u.Host,
+		report: seldom(10*time.Second, func(trouble string) { progress("the store has trouble: %s", trouble) }),
+	}
+	client, err := container.NewClientWithNoCredential(u.String(), &container.ClientOptions{ClientOptions: azcore.ClientOptions{
+		Transport:        transport,
+		PerCallPolicies:  perCall,
+		PerRetryPolicies: append([]policy.Policy{guard}, perTry...),
+		Telemetry:        telemetry,
+		Retry:            retry,
+	}})
+	if err != nil {
+		return nil, redacted{err}
+	}
+	return &Container{client: client}, nil
+}
+
+var telemetry = policy.TelemetryOptions{ApplicationID: "ke1-exporter"}
+
+func newTransport(secure bool) *http.Client {
 	transport := &http.Transport{
 		// No proxy from the environment: it would see the credential.
 		Proxy:               nil,
@@ -57,32 +89,15 @@ func Open(containerURL, credentialFile string, progress func(format string, args
 		DisableCompression:    true,
 		ForceAttemptHTTP2:     false,
 	}
-	if u.Scheme == "https" {
+	if secure {
+		// Only then: to read them all takes longer than all the rest of the start.
 		transport.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots()}
 	}
-	client, err := container.NewClientWithNoCredential(u.String(), &container.ClientOptions{ClientOptions: azcore.ClientOptions{
-		Transport: &http.Client{
-			Transport: transport,
-			// A redirect could lead the credential elsewhere.
-			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		},
-		PerRetryPolicies: []policy.Policy{&credentialPolicy{
-			origin: u.Scheme + "://" + u.Host,
-			file:   credentialFile,
-			report: seldom(10*time.Second, func(trouble string) { progress("the store has trouble: %s", trouble) }),
-		}},
-		Telemetry: policy.TelemetryOptions{ApplicationID: "ke1-exporter"},
-		Retry: policy.RetryOptions{
-			MaxRetries:    30,
-			RetryDelay:    200 * time.Millisecond,
-			MaxRetryDelay: 5 * time.Second,
-			TryTimeout:    2 * time.Minute,
-		},
-	}})
-	if err != nil {
-		return nil, redacted{err}
+	return &http.Client{
+		Transport: transport,
+		// A redirect could lead the credential elsewhere.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
-	return &Container{client: client}, nil
 }
 
 // seldom calls report at most once in so much time.
@@ -208,6 +223,10 @@ func explain(action, name string, err error) error {
 		}
 		return &ResponseError{action, name, answer.StatusCode, answer.ErrorCode}
 	}
+	var refused *Refused
+	if errors.As(err, &refused) {
+		return fmt.Errorf("could not %s %s: %w", action, name, refused)
+	}
 	text := Redact(err.Error())
 	if i := strings.IndexByte(text, '\n'); i >= 0 {
 		text = text[:i]
@@ -227,6 +246,9 @@ func (e *ResponseError) Error() string {
 	hint := ""
 	if e.Status == http.StatusForbidden || e.Status == http.StatusUnauthorized {
 		hint = ": the credential has expired or may not do this"
+	}
+	if e.Code == "AuthorizationFailure" {
+		hint += ", or the store's network rules keep this pod out"
 	}
 	return fmt.Sprintf("could not %s %s: the store answered %d %s%s", e.action, e.name, e.Status, e.Code, hint)
 }

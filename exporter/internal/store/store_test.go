@@ -38,7 +38,7 @@ func TestRedirectIsNotFollowed(t *testing.T) {
 	url := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, elsewhere+r.URL.Path, http.StatusTemporaryRedirect)
 	})
-	c, err := Open(url+"/account/container", credentialFile(t, sas), t.Logf)
+	c, err := Open(url+"/account/container", SASFile(credentialFile(t, sas)), t.Logf)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -56,8 +56,9 @@ func TestRedirectIsNotFollowed(t *testing.T) {
 func TestCredentialIsForOneHost(t *testing.T) {
 	var strayed atomic.Int32
 	elsewhere := serve(t, func(http.ResponseWriter, *http.Request) { strayed.Add(1) })
-	policy := &credentialPolicy{origin: "http://127.0.0.1:1", file: credentialFile(t, sas), report: func(string) {}}
-	pipeline := runtime.NewPipeline("test", "v0", runtime.PipelineOptions{PerRetry: []azpolicy.Policy{policy}}, nil)
+	guard := &guardPolicy{origin: "http://127.0.0.1:1", report: func(string) {}}
+	policies := []azpolicy.Policy{guard, SASFile(credentialFile(t, sas))}
+	pipeline := runtime.NewPipeline("test", "v0", runtime.PipelineOptions{PerRetry: policies}, nil)
 	request, err := runtime.NewRequest(t.Context(), http.MethodGet, elsewhere+"/account/container/x")
 	if err != nil {
 		t.Fatal(err)
@@ -78,7 +79,7 @@ func TestCredentialIsReadAnew(t *testing.T) {
 		w.WriteHeader(http.StatusCreated)
 	})
 	file := credentialFile(t, "?sv=1&sig=first\n")
-	c, err := Open(url+"/account/container", file, t.Logf)
+	c, err := Open(url+"/account/container", SASFile(file), t.Logf)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -101,7 +102,7 @@ func TestErrorsAreOneLineWithoutCredential(t *testing.T) {
 		w.WriteHeader(http.StatusForbidden)
 		_, _ = w.Write([]byte("<Error>the request was " + r.URL.String() + "</Error>"))
 	})
-	c, err := Open(url+"/account/container", credentialFile(t, sas), t.Logf)
+	c, err := Open(url+"/account/container", SASFile(credentialFile(t, sas)), t.Logf)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -131,8 +132,19 @@ func TestParseContainerURL(t *testing.T) {
 }
 
 func TestRedact(t *testing.T) {
-	text := Redact(`Put "http://h/c/b?comp=block&sig=abc%2F%3D&sv=1": EOF`)
-	if text != `Put "http://h/c/b?comp=block&sig=REDACTED&sv=1": EOF` {
-		t.Error(text)
+	// Not a token of anybody's: its signature is no signature.
+	token := "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJzeXN0ZW0ifQ.c2lnbmF0dXJl-_x"
+	for text, want := range map[string]string{
+		`Put "http://h/c/b?comp=block&sig=abc%2F%3D&sv=1": EOF`: `Put "http://h/c/b?comp=block&sig=REDACTED&sv=1": EOF`,
+		"the assertion " + token + " is refused":                "the assertion REDACTED is refused",
+		"client_assertion=" + token + "&scope=x":                "client_assertion=REDACTED&scope=x",
+		token[:40] + "...":                                      "REDACTED...",
+		"Authorization: Bearer c2VjcmV0b3BhcXVl==":              "Authorization: Bearer REDACTED",
+		"authorization: bearer\tabc.def-ghi_jkl~":               "authorization: bearer\tREDACTED",
+		"the bearer of good news, eyJ":                          "the bearer of good news, eyJ",
+	} {
+		if got := Redact(text); got != want {
+			t.Errorf("%q", got)
+		}
 	}
 }
