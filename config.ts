@@ -1,7 +1,9 @@
 import { UserError } from "./contract/errors";
 import { buildTagPattern } from "./contract/layout";
+import type { Watchdogs } from "./contract/watchdogs";
 import type { AzureSettings } from "./config/azure";
 import { guid, readAzureSettings } from "./config/azure";
+import { amountOf, memorySteps } from "./config/memory";
 import type { Placement } from "./config/placement";
 import { readPlacement } from "./config/placement";
 import type { ConfigSource } from "./config/reader";
@@ -50,9 +52,23 @@ export interface Settings extends SourceSettings, Placement {
     readonly cpuRequest: string;
     readonly memoryRequest: string;
     readonly memoryLimit: string;
+    /** Empty where a build that ran out of memory is not tried again. */
+    readonly memoryRetryLimit: string;
+    /** What follows from the two: never empty. */
+    readonly memorySteps: readonly string[];
     readonly diskLimit: string;
     readonly runAsUser: number;
     readonly maxPods: number;
+    readonly nodeLostSeconds: number;
+    readonly watchdogs: Watchdogs;
+    /** The name of a Secret in the namespace, or empty. */
+    readonly maskSecret: string;
+    /** The name of a Secret in the namespace, or empty. */
+    readonly signingKeySecret: string;
+    /** Empty for none. */
+    readonly pushgateway: string;
+    /** Empty for none. */
+    readonly webhook: string;
     /** Groups whose members may launch builds. */
     readonly launchers: readonly string[];
     /** Present for the target `azure`. */
@@ -90,6 +106,7 @@ export function readSettings(
     const where = target === "azure" ? readAzure(read) : readLocal(read);
     const memoryRequest = read.matching("memoryRequest", "128Mi", quantity, "a quantity such as 512Mi");
     const memoryLimit = read.matching("memoryLimit", "2Gi", quantity, "a quantity such as 2Gi");
+    const memoryRetryLimit = read.matching("memoryRetryLimit", "", quantity, "a quantity such as 8Gi");
     if (amountOf(memoryRequest) > amountOf(memoryLimit)) {
         throw new UserError(`memoryRequest (${memoryRequest}) must not be more than memoryLimit (${memoryLimit})`);
     }
@@ -122,9 +139,23 @@ export function readSettings(
         cpuRequest: read.matching("cpuRequest", "100m", quantity, "a quantity such as 500m or 2"),
         memoryRequest,
         memoryLimit,
+        memoryRetryLimit,
+        memorySteps: memorySteps(memoryLimit, memoryRetryLimit),
         diskLimit: read.matching("diskLimit", "10Gi", quantity, "a quantity such as 10Gi"),
         runAsUser: read.integer("runAsUser", 65_532, 1),
         maxPods: read.integer("maxPods", 100, 1),
+        nodeLostSeconds: read.integer("nodeLostSeconds", 120, 0),
+        watchdogs: {
+            podLimitSeconds: read.integer("podLimitSeconds", 60, 1),
+            scheduleLimitSeconds: read.integer("scheduleLimitSeconds", 600, 1),
+            pullLimitSeconds: read.integer("pullLimitSeconds", 60, 1),
+            createLimitSeconds: read.integer("createLimitSeconds", 900, 1),
+            terminateLimitSeconds: read.integer("terminateLimitSeconds", 60, 1),
+        },
+        maskSecret: read.matching("maskSecret", "", dnsLabel, "the name of a Secret in the namespace"),
+        signingKeySecret: read.matching("signingKeySecret", "", dnsLabel, "the name of a Secret in the namespace"),
+        pushgateway: address(read, "pushgateway"),
+        webhook: address(read, "webhook"),
     };
 }
 
@@ -250,22 +281,14 @@ function defaultNamespace(stack: { readonly project: string; readonly stack: str
         .replace(/-+$/, "");
 }
 
-/** The number that a Kubernetes quantity stands for. */
-function amountOf(value: string): number {
-    const [, digits = "", suffix = ""] = /^([\d.]+)(\D*)$/.exec(value) ?? [];
-    const factors: Readonly<Record<string, number>> = {
-        "": 1,
-        m: 1e-3,
-        k: 1e3,
-        M: 1e6,
-        G: 1e9,
-        T: 1e12,
-        Ki: 2 ** 10,
-        Mi: 2 ** 20,
-        Gi: 2 ** 30,
-        Ti: 2 ** 40,
-    };
-    return Number(digits) * (factors[suffix] ?? NaN);
+/** An http or https address without a credential in it, or empty. */
+function address(read: Reader, key: string): string {
+    const value = read.text(key);
+    const url = value === "" || !URL.canParse(value) ? undefined : new URL(value);
+    if (value !== "" && (!url || !/^https?:$/.test(url.protocol) || url.username !== "" || url.password !== "")) {
+        throw new UserError(`${key} must be an http or https address without a password in it`);
+    }
+    return value;
 }
 
 function endpoint(value: string): string {

@@ -17,7 +17,7 @@ import { PullSecret } from "./components/pullSecret";
 import type { Settings } from "./config";
 import { readSettings } from "./config";
 import type { AzureSettings } from "./config/azure";
-import { readRegistryCredentials } from "./config/credentials";
+import { readCredentials } from "./config/credentials";
 import { UserError } from "./contract/errors";
 import { planImage } from "./source/image";
 import { planBuilds } from "./source/plan";
@@ -28,7 +28,7 @@ const tokenEndpoint = "https://login.microsoftonline.com";
 const { settings, credentials, plans } = orRunError(() => {
     const config = new pulumi.Config();
     const read = readSettings(config, { project: pulumi.getProject(), stack: pulumi.getStack() });
-    return { settings: read, credentials: readRegistryCredentials(config), plans: planBuilds(read, __dirname) };
+    return { settings: read, credentials: readCredentials(config), plans: planBuilds(read, __dirname) };
 });
 
 const cluster = new k8s.Provider("cluster", {
@@ -88,6 +88,11 @@ const launched = plans.map((plan) => {
             ...identity,
             imagePullSecrets,
             resolvesNames: hasName(settings.blobEndpoint),
+            notify: {
+                pushgateway: settings.pushgateway,
+                webhook: settings.webhook,
+                webhookSecret: credentials.webhookSecret,
+            },
             wrapperConfigMap: namespace.wrapperConfigMap,
             containerUrl: store.containerUrl,
         },

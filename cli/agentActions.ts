@@ -1,4 +1,6 @@
-import { awaitBuild, BuildFailure } from "../launcher/await";
+import type { Watchdogs } from "../contract/watchdogs";
+import { awaitBuild } from "../launcher/await";
+import { BuildFailure } from "../launcher/buildFailure";
 import { Cluster } from "../launcher/cluster";
 import { containerSas } from "../launcher/store";
 import { openStore, pollIntervalFor, required, storageCredential } from "./context";
@@ -43,7 +45,7 @@ export async function awaitJob(): Promise<void> {
     const containerUrl = required("KE1_CONTAINER_URL");
     const buildTag = required("KE1_BUILD_TAG");
     const namespace = required("KE1_NAMESPACE");
-    const job = required("KE1_JOB");
+    const jobs = JSON.parse(required("KE1_JOBS")) as readonly string[];
     const store = openStore(containerUrl);
     const kubernetes = cluster();
     const interrupted = new AbortController();
@@ -58,13 +60,14 @@ export async function awaitJob(): Promise<void> {
             store,
             {
                 namespace,
-                job,
+                jobs,
+                memory: JSON.parse(required("KE1_MEMORY")) as readonly string[],
                 buildTag,
                 tree: required("KE1_SOURCE_TREE"),
                 command: JSON.parse(required("KE1_COMMAND")) as readonly string[],
                 pollInterval: pollIntervalFor(containerUrl),
-                pullLimit: 60_000,
-                scheduleLimit: 600_000,
+                retries: Number(required("KE1_RETRIES")),
+                watchdogs: JSON.parse(required("KE1_WATCHDOGS")) as Watchdogs,
             },
             { phase: (text) => process.stderr.write(`${text}\n`), logLine: (line) => log.line(line) },
             interrupted.signal,
@@ -77,7 +80,7 @@ export async function awaitJob(): Promise<void> {
         }
         if (interrupted.signal.aborted) {
             // An interrupted build holds nothing of the cluster; `up` starts it again.
-            await kubernetes.suspendJob(namespace, job, true);
+            await kubernetes.suspendJob(namespace, error.details.job ?? jobs[0] ?? "", true);
             process.stderr.write("Cancelled: `ke1 up` starts the build again\n");
             process.exitCode = 130;
             return;

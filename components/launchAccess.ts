@@ -30,7 +30,9 @@ export class LaunchAccess extends pulumi.ComponentResource {
                         resources: ["jobs"],
                         verbs: [...look, "create", "patch", "delete"],
                     },
-                    { apiGroups: [""], resources: ["pods", "events"], verbs: look },
+                    // To delete: a pod of a node that is lost would keep its build from being started again.
+                    { apiGroups: [""], resources: ["pods"], verbs: [...look, "delete"] },
+                    { apiGroups: [""], resources: ["events"], verbs: [...look, "create"] },
                     // A queued Job is cancelled through its Workload.
                     { apiGroups: ["kueue.x-k8s.io"], resources: ["workloads"], verbs: ["get", "list", "patch"] },
                 ],

@@ -6,8 +6,13 @@ import { queueNameLabel } from "../contract/labels";
 /** Where a build's pod may, and had best, run. */
 export type PlacementArgs = Placement;
 
-/** What of a pod's spec says where it runs; nothing where nothing is asked for. */
-export function placementOf(args: PlacementArgs): Partial<k8s.types.input.core.v1.PodSpec> {
+type Toleration = k8s.types.input.core.v1.Toleration;
+
+/** What of a pod's spec says where it runs; `always` are tolerations that every build has. */
+export function placementOf(
+    args: PlacementArgs,
+    always: readonly Toleration[],
+): Partial<k8s.types.input.core.v1.PodSpec> {
     const { nodeRequirements, nodePreferences, tolerations, priorityClass } = args;
     const required =
         nodeRequirements.length > 0
@@ -29,7 +34,7 @@ export function placementOf(args: PlacementArgs): Partial<k8s.types.input.core.v
     const nodeAffinity = { ...required, ...preferred };
     return {
         ...(Object.keys(nodeAffinity).length > 0 ? { affinity: { nodeAffinity } } : {}),
-        ...(tolerations.length > 0 ? { tolerations: tolerations.map((toleration) => ({ ...toleration })) } : {}),
+        tolerations: [...always, ...tolerations.map((toleration) => ({ ...toleration }))],
         ...(priorityClass === "" ? {} : { priorityClassName: priorityClass }),
     };
 }

@@ -23,7 +23,10 @@ export interface ClusterOptions {
     readonly context: string;
 }
 
-/** What the launcher asks of a cluster. Needs get, watch and patch on Jobs, and get, list and watch on pods and events. */
+/**
+ * What the launcher asks of a cluster. Needs get, list, watch and patch on Jobs, get, list, watch and delete on pods, and to
+ * look at and make events.
+ */
 export class Cluster {
     private readonly batch: BatchV1Api;
     private readonly core: CoreV1Api;
@@ -106,6 +109,11 @@ export class Cluster {
                 setHeaderOptions("Content-Type", PatchStrategy.MergePatch),
             );
         }
+    }
+
+    /** Takes a pod's object away at once, whatever its node does. */
+    public async deletePodByForce(namespace: string, name: string): Promise<void> {
+        await undefinedIfMissing(this.core.deleteNamespacedPod({ namespace, name, gracePeriodSeconds: 0 }));
     }
 
     /** The newest events of an object, oldest first, as `reason: message` with how often. */

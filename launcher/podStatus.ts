@@ -93,6 +93,15 @@ export function disruption(pod: V1Pod): string | undefined {
     return pod.status?.reason === "Evicted" ? `Evicted: ${pod.status.message ?? ""}` : undefined;
 }
 
+/**
+ * What kubelet said when a pod was evicted for what itself had used, not for want of the node's
+ * (pkg/kubelet/eviction/eviction_manager.go).
+ */
+export function diskExceeded(pod: V1Pod): string | undefined {
+    const message = pod.status?.reason === "Evicted" ? (pod.status.message ?? "") : "";
+    return /exceeds the (total )?limit|exceeded its local ephemeral storage limit/i.test(message) ? message : undefined;
+}
+
 /** How a Job ended, and undefined while it has not. `FailureTarget` comes first, while its pods are still ending. */
 export function jobEnd(
     job: V1Job,

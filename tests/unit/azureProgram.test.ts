@@ -3,6 +3,7 @@ import * as assert from "node:assert/strict";
 import { ke1 } from "../helpers/ke1";
 import type { ProgramOptions, ProgramRun } from "../helpers/program";
 import { buildableRepository, runProgram, testContainerId, testDigest } from "../helpers/program";
+import { PolicyPack } from "../helpers/policyPack";
 import { TemporaryRepository } from "../helpers/temporary";
 
 const issuer =
@@ -377,7 +378,8 @@ describe("the program for azure", () => {
                     resources: ["jobs"],
                     verbs: ["get", "list", "watch", "create", "patch", "delete"],
                 },
-                { apiGroups: [""], resources: ["pods", "events"], verbs: ["get", "list", "watch"] },
+                { apiGroups: [""], resources: ["pods"], verbs: ["get", "list", "watch", "delete"] },
+                { apiGroups: [""], resources: ["events"], verbs: ["get", "list", "watch", "create"] },
                 { apiGroups: ["kueue.x-k8s.io"], resources: ["workloads"], verbs: ["get", "list", "patch"] },
             ]);
             const binding = shared.one("kubernetes:rbac.authorization.k8s.io/v1:RoleBinding");
@@ -443,7 +445,7 @@ describe("the program for azure", () => {
                     [100, [spot]],
                 ],
             );
-            assert.deepEqual(tolerations, [
+            assert.deepEqual(tolerations.slice(2), [
                 { key: "dedicated", operator: "Equal", value: "builds", effect: "NoSchedule" },
                 { key: spot.key, operator: "Equal", value: "spot", effect: "NoSchedule" },
             ]);
@@ -458,6 +460,37 @@ describe("the program for azure", () => {
         assert.equal(ofAzure(preview).length, 9);
         assert.equal(preview.outputs["buildTag"], tag);
         assert.equal(preview.outputs["outcome"], undefined);
+    });
+
+    it("keeps every rule of the policy pack, with all that can be asked for", async function () {
+        this.timeout(60_000);
+        const everything = await azure(
+            {
+                launchers: JSON.stringify([team]),
+                storageAllowedAddresses: '["203.0.113.0/24"]',
+                immutabilityDays: "30",
+                spot: "true",
+                memoryRetryLimit: "8Gi",
+                maskSecret: "mask",
+                signingKeySecret: "signing",
+                pullUsername: "puller",
+                pullPassword: "ghp_pull",
+            },
+            { secretKeys: ["pullPassword"] },
+        );
+        const pack = await PolicyPack.start();
+        try {
+            for (const declared of [...run.declared, ...everything.declared]) {
+                const found = await pack.analyze(declared);
+                assert.deepEqual(
+                    found.map(({ message }) => message),
+                    [],
+                    `${declared.type} ${declared.name}`,
+                );
+            }
+        } finally {
+            pack.stop();
+        }
     });
 
     it("is the Pulumi CLI's to run: the embedded engine says so in one line, and touches nothing", async function () {

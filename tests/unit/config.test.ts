@@ -34,7 +34,7 @@ describe("the configuration", () => {
             config: Record<string, { type: string; description: string; default: unknown }>;
         };
         const local = settings();
-        const read = { ...local, ...settings(azure).azure, ...local } as unknown as Record<string, unknown>;
+        const read = { ...local, ...settings(azure).azure, ...local, ...local.watchdogs } as unknown as Record<string, unknown>;
         for (const [key, declared] of Object.entries(project.config)) {
             assert.ok(declared.description.length > 20, `${key} is described`);
             assert.notEqual(declared.default, undefined, `${key} has a default`);
@@ -65,6 +65,16 @@ describe("the configuration", () => {
         assert.equal(read.azure?.location, "westeurope");
         assert.equal(read.usesPlatform, false);
         assert.equal(needsPlatform({ get: (key) => (key === "target" ? "azure" : undefined) }), false);
+    });
+
+    it("doubles what a build may use, up to the most, where it may be tried again", () => {
+        const steps = (memoryLimit: string, memoryRetryLimit: string) =>
+            settings({ memoryLimit, memoryRetryLimit }).memorySteps;
+        assert.deepEqual(steps("2Gi", ""), ["2Gi"]);
+        assert.deepEqual(steps("2Gi", "8Gi"), ["2Gi", "4Gi", "8Gi"]);
+        assert.deepEqual(steps("2Gi", "5Gi"), ["2Gi", "4Gi", "5Gi"]);
+        assert.deepEqual(steps("512Mi", "1Gi"), ["512Mi", "1Gi"]);
+        assert.deepEqual(steps("1.5Gi", "6Gi"), ["1.5Gi", "3Gi", "6Gi"]);
     });
 
     it("takes label selectors and taints as kubectl does", () => {
@@ -136,6 +146,9 @@ describe("the configuration", () => {
         ["a weight beyond 100", { nodePreferences: '["101: a=b"]' }, /a weight from 1 to 100/],
         ["a toleration of no effect there is", { tolerations: '["a=b:Never"]' }, /is no taint/],
         ["a priority class that cannot be", { priorityClass: "High!" }, /priorityClass must be/],
+        ["to try again with less", { memoryRetryLimit: "1Gi" }, /memoryRetryLimit \(1Gi\) must be more than memoryLimit/],
+        ["an address with a password", { webhook: "https://a:b@c.d/" }, /webhook must be .* without a password/],
+        ["an address that is none", { pushgateway: "gateway:9091" }, /pushgateway must be an http or https address/],
         ["spot nodes without Azure", { spot: "true" }, /spot is for the target azure/],
         ["a group that cannot be", { launchers: '["a b"]' }, /each of launchers must be/],
         ["a registry with a scheme", { registry: "https://ghcr.io" }, /registry must be/],

@@ -137,6 +137,7 @@ describe("the program", () => {
             [
                 ["Ignore", undefined],
                 ["FailJob", "exporter"],
+                ["Count", "exporter"],
                 ["FailJob", "build"],
             ],
         );

@@ -1,0 +1,201 @@
+import type * as k8s from "@pulumi/kubernetes";
+import type * as pulumi from "@pulumi/pulumi";
+
+import type { SourceIdentity } from "../contract/manifest";
+import type { PlacementArgs } from "./placement";
+import { placementOf } from "./placement";
+
+/** What a build's pod is made of. */
+export interface BuildPodArgs extends PlacementArgs {
+    readonly buildTag: string;
+    readonly source: SourceIdentity;
+    /** Seconds since 1970, given to the build as SOURCE_DATE_EPOCH. */
+    readonly sourceDateEpoch: number;
+    /** What the build runs. */
+    readonly command: readonly string[];
+    /** Whether the source has the target `build-wrapper`, which runs the command through `$KE1_WRAP`. */
+    readonly usesBuildWrapper: boolean;
+    /** Relative to the image's working directory. */
+    readonly artifactDirectory: string;
+    /** By digest. */
+    readonly image: pulumi.Input<string>;
+    /** By digest. */
+    readonly exporterImage: pulumi.Input<string>;
+    readonly serviceAccount: pulumi.Input<string>;
+    /**
+     * The Secret whose key `sas` is the exporter's credential. Absent: the service account is an identity of Azure, and
+     * the cluster's webhook gives its token to the exporter.
+     */
+    readonly credentialSecret?: pulumi.Input<string>;
+    /** Pull secrets of the namespace. */
+    readonly imagePullSecrets: readonly pulumi.Input<string>[];
+    /** The ConfigMap whose key `wrap` is the wrapper script. */
+    readonly wrapperConfigMap: pulumi.Input<string>;
+    /** `<endpoint>/<container>`. */
+    readonly containerUrl: pulumi.Input<string>;
+    /** Whether the exporter looks up names: those of the store and of its token's endpoint. */
+    readonly resolvesNames: boolean;
+    readonly runAsUser: number;
+    readonly cpuRequest: string;
+    readonly memoryRequest: string;
+    readonly diskLimit: string;
+    /** A Secret whose values are masked in the log; absent for none. The exporter alone sees it. */
+    readonly maskSecret?: string;
+    /** A Secret whose key `key` signs the provenance; absent for none. The exporter alone sees it. */
+    readonly signingKeySecret?: string;
+    /** A pod of a node that is lost is given up after this, in seconds. */
+    readonly nodeLostSeconds: number;
+}
+
+/** Paths in a build's pod; the wrapper and the exporter know them from their environment. */
+const sharedDirectory = "/ke1/shared";
+const wrapperDirectory = "/ke1/bin";
+const credentialDirectory = "/ke1/credential";
+const maskDirectory = "/ke1/mask";
+const signingDirectory = "/ke1/signing";
+
+/**
+ * Tells the cluster's webhook to give a pod the token of its service account's identity, and which containers not to give
+ * it to (https://azure.github.io/azure-workload-identity/docs/topics/service-account-labels-and-annotations.html#pod).
+ */
+export const workloadIdentity = {
+    labels: { "azure.workload.identity/use": "true" },
+    annotations: { "azure.workload.identity/skip-containers": "build" },
+};
+
+/**
+ * The pod of a build: the build, and beside it the exporter, which alone has credentials.
+ *
+ * @param memoryLimit what the build may use
+ */
+export function podSpecOf(args: BuildPodArgs, memoryLimit: string): k8s.types.input.core.v1.PodSpec {
+    const restricted = { allowPrivilegeEscalation: false, capabilities: { drop: ["ALL"] } };
+    const shared = { name: "shared", mountPath: sharedDirectory };
+    const secrets = exporterSecrets(args);
+    return {
+        restartPolicy: "Never",
+        serviceAccountName: args.serviceAccount,
+        automountServiceAccountToken: false,
+        enableServiceLinks: false,
+        // Without a name to look up, the node's own resolver does, and no cluster DNS is needed. With one, the policy lets
+        // pods reach the cluster's DNS alone; a name with a dot is then tried as it is before any search domain.
+        ...(args.resolvesNames
+            ? { dnsPolicy: "ClusterFirst", dnsConfig: { options: [{ name: "ndots", value: "1" }] } }
+            : { dnsPolicy: "Default" }),
+        ...(args.imagePullSecrets.length > 0
+            ? { imagePullSecrets: args.imagePullSecrets.map((secret) => ({ name: secret })) }
+            : {}),
+        ...placementOf(args, lostNode(args.nodeLostSeconds)),
+        terminationGracePeriodSeconds: 30,
+        securityContext: {
+            runAsNonRoot: true,
+            runAsUser: args.runAsUser,
+            runAsGroup: args.runAsUser,
+            fsGroup: args.runAsUser,
+            fsGroupChangePolicy: "OnRootMismatch",
+            seccompProfile: { type: "RuntimeDefault" },
+        },
+        containers: [
+            {
+                name: "build",
+                image: args.image,
+                imagePullPolicy: "IfNotPresent",
+                command: ["/bin/sh", `${wrapperDirectory}/wrap`],
+                // Not left to the image's ENTRYPOINT: make as PID 1 would not end on SIGTERM (see the wrapper).
+                args: args.usesBuildWrapper ? ["--init", "make", "build-wrapper"] : [...args.command],
+                env: [
+                    { name: "BUILD_TAG", value: args.buildTag },
+                    { name: "SOURCE_DATE_EPOCH", value: String(args.sourceDateEpoch) },
+                    { name: "KE1_DIR", value: sharedDirectory },
+                    { name: "KE1_WRAP", value: `/bin/sh ${wrapperDirectory}/wrap` },
+                    { name: "KE1_ARTIFACT_DIR", value: args.artifactDirectory },
+                ],
+                resources: {
+                    requests: { cpu: args.cpuRequest, memory: args.memoryRequest },
+                    limits: { memory: memoryLimit },
+                },
+                securityContext: restricted,
+                volumeMounts: [shared, { name: "wrapper", mountPath: wrapperDirectory, readOnly: true }],
+            },
+            {
+                name: "exporter",
+                image: args.exporterImage,
+                imagePullPolicy: "IfNotPresent",
+                env: [
+                    { name: "KE1_DIR", value: sharedDirectory },
+                    { name: "KE1_BUILD_TAG", value: args.buildTag },
+                    { name: "KE1_CONTAINER_URL", value: args.containerUrl },
+                    ...secrets.map(({ variable, value }) => ({ name: variable, value })),
+                    { name: "KE1_SOURCE_COMMIT", value: args.source.commit ?? "" },
+                    { name: "KE1_SOURCE_TREE", value: args.source.tree },
+                    { name: "KE1_COMMAND", value: JSON.stringify(args.command) },
+                    { name: "KE1_IMAGE", value: args.image },
+                    { name: "KE1_ARTIFACT_DIR", value: args.artifactDirectory },
+                    field("KE1_JOB_NAMESPACE", "metadata.namespace"),
+                    field("KE1_JOB_NAME", "metadata.labels['batch.kubernetes.io/job-name']"),
+                    field("KE1_POD_NAME", "metadata.name"),
+                    field("KE1_POD_UID", "metadata.uid"),
+                    field("KE1_NODE_NAME", "spec.nodeName"),
+                ],
+                resources: { requests: { cpu: "10m", memory: "32Mi" }, limits: { memory: "256Mi" } },
+                securityContext: { ...restricted, readOnlyRootFilesystem: true },
+                volumeMounts: [
+                    shared,
+                    ...secrets.map(({ name, directory }) => ({ name, mountPath: directory, readOnly: true })),
+                ],
+            },
+        ],
+        volumes: [
+            { name: "shared", emptyDir: { sizeLimit: args.diskLimit } },
+            { name: "wrapper", configMap: { name: args.wrapperConfigMap, defaultMode: 0o555 } },
+            ...secrets.map(({ name, secretName }) => ({ name, secret: { secretName, defaultMode: 0o440 } })),
+        ],
+    };
+}
+
+function field(name: string, fieldPath: string): k8s.types.input.core.v1.EnvVar {
+    return { name, valueFrom: { fieldRef: { fieldPath } } };
+}
+
+/** The Secrets that the exporter has, and how it is told of them. */
+function exporterSecrets(args: BuildPodArgs) {
+    const all = [
+        {
+            name: "credential",
+            secretName: args.credentialSecret,
+            directory: credentialDirectory,
+            variable: "KE1_CREDENTIAL_FILE",
+            value: `${credentialDirectory}/sas`,
+        },
+        {
+            name: "mask",
+            secretName: args.maskSecret || undefined,
+            directory: maskDirectory,
+            variable: "KE1_MASK_DIR",
+            value: maskDirectory,
+        },
+        {
+            name: "signing",
+            secretName: args.signingKeySecret || undefined,
+            directory: signingDirectory,
+            variable: "KE1_SIGNING_KEY_FILE",
+            value: `${signingDirectory}/key`,
+        },
+    ];
+    return all.flatMap((secret) =>
+        secret.secretName === undefined ? [] : [{ ...secret, secretName: secret.secretName }],
+    );
+}
+
+/**
+ * How long a pod stays bound to a node that does not answer; Kubernetes' own default is 300 s
+ * (https://kubernetes.io/docs/concepts/scheduling-eviction/taint-and-toleration/#taint-based-evictions).
+ */
+function lostNode(tolerationSeconds: number): k8s.types.input.core.v1.Toleration[] {
+    return ["not-ready", "unreachable"].map((condition) => ({
+        key: `node.kubernetes.io/${condition}`,
+        operator: "Exists",
+        effect: "NoExecute",
+        tolerationSeconds,
+    }));
+}

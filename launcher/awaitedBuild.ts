@@ -1,0 +1,509 @@
+import type { V1Job, V1Pod } from "@kubernetes/client-node";
+
+import { messageOf } from "../contract/errors";
+import { layout } from "../contract/layout";
+import type { AttemptFinished, Manifest, PodInfo } from "../contract/manifest";
+import { isSuccess } from "../contract/outcome";
+import type { Outcome } from "../contract/outcome";
+import type { Watchdogs } from "../contract/watchdogs";
+import { BuildFailure } from "./buildFailure";
+import { isQueued } from "./cluster";
+import type { BuildChange, Cluster } from "./cluster";
+import { LineSplitter, LogFollower } from "./logFollower";
+import { Patience } from "./patience";
+import {
+    buildContainer,
+    createdAt,
+    diskExceeded,
+    disruption,
+    exporterResult,
+    jobEnd,
+    outcomeOfFailedJob,
+    outOfMemory,
+    phaseOf,
+    startFailure,
+} from "./podStatus";
+import type { Phase } from "./podStatus";
+import type { BuildStore } from "./store";
+import { Watchdog } from "./watchdog";
+
+/** Which build to await. */
+export interface AwaitRequest {
+    readonly namespace: string;
+    /**
+     * The build's Jobs: the first runs; each other is let go when the build ran out of memory in the one before. Never
+     * empty.
+     */
+    readonly jobs: readonly string[];
+    /** What the build may use in each of them: Kubernetes quantities. */
+    readonly memory: readonly string[];
+    readonly buildTag: string;
+    /** The manifest must be of this tree and command to count. */
+    readonly tree: string;
+    readonly command: readonly string[];
+    /** How often the build is started again after a disruption. */
+    readonly retries: number;
+    /** Milliseconds between two looks at the store. */
+    readonly pollInterval: number;
+    readonly watchdogs: Watchdogs;
+}
+
+/** Where progress goes. */
+export interface AwaitListener {
+    readonly phase: (text: string) => void;
+    readonly logLine: (line: string) => void;
+}
+
+/** What is known of the end of a build: it succeeded, or why it did not. */
+export type Ending = { readonly manifest: Manifest } | { readonly failure: BuildFailure };
+
+/** One Job of a build, from its start, or wherever it is found, to its end. */
+export class AwaitedBuild {
+    private job: V1Job | undefined;
+    private pod: V1Pod | undefined;
+    private jobDeleted = false;
+    private lastPhase: string | undefined;
+    private phaseSince = Date.now();
+    private saidWaiting = false;
+    private attempt: number | undefined;
+    private follower: LogFollower | undefined;
+    private logPath: string | undefined;
+    private readonly lines: LineSplitter;
+    private readonly watchdog: Watchdog;
+    private readonly patience: Patience;
+    private disruptions = 0;
+    private lastDisruption = "";
+    private removedByForce: string | undefined;
+    private wake: () => void = () => undefined;
+
+    public constructor(
+        private readonly cluster: Cluster,
+        private readonly store: BuildStore,
+        private readonly request: AwaitRequest,
+        private readonly jobName: string,
+        private readonly listener: AwaitListener,
+    ) {
+        this.watchdog = new Watchdog(request.watchdogs);
+        this.patience = new Patience(listener.phase);
+        this.lines = new LineSplitter(listener.logLine);
+    }
+
+    /** Whether it was this Job, and not one before it or in another namespace, that the manifest comes from. */
+    public hasMade(manifest: Manifest): boolean {
+        const { namespace } = this.request;
+        const made = this.job?.metadata?.creationTimestamp;
+        // A Job that was made anew for the same build has the same name; Kubernetes' timestamps are whole seconds.
+        return (
+            manifest.job.namespace === namespace &&
+            manifest.job.name === this.jobName &&
+            made !== undefined &&
+            new Date(manifest.finishedAt).getTime() >= new Date(made).getTime()
+        );
+    }
+
+    public async ending(signal: AbortSignal): Promise<Ending> {
+        const { namespace, buildTag } = this.request;
+        const name = this.jobName;
+        const [job, pods, manifest] = await this.patience.until(signal, () =>
+            Promise.all([
+                this.cluster.job(namespace, name),
+                this.cluster.podsOfJob(namespace, name),
+                this.store.manifest(buildTag),
+            ]),
+        );
+        this.job = job;
+        if (manifest) {
+            return this.endingOf(manifest);
+        }
+        if (!job) {
+            return this.endingWithoutJob();
+        }
+        this.pod = pods.at(-1);
+        if (job.spec?.suspend && !jobEnd(job)) {
+            if (isQueued(job)) {
+                this.listener.phase("waiting in the queue");
+            } else if (pods.length > 0 || this.jobName === this.request.jobs[0]) {
+                this.listener.phase("going on with a build that was cancelled or could not start");
+            }
+            await this.cluster.suspendJob(namespace, name, false);
+            this.job = await this.cluster.job(namespace, name);
+        }
+        const watching = new AbortController();
+        const stop = () => watching.abort();
+        signal.addEventListener("abort", stop, { once: true });
+        let watchFailure: unknown;
+        const watch = this.cluster
+            .watchBuild(namespace, name, (change) => this.observe(change), watching.signal)
+            .catch((error: unknown) => {
+                watchFailure = error;
+                this.wake();
+            });
+        try {
+            while (!signal.aborted) {
+                const ending = await this.patience.once(
+                    () => this.look(),
+                    () => this.endingWithoutStore(),
+                );
+                if (ending) {
+                    this.lines.end();
+                    return ending;
+                }
+                if (watchFailure !== undefined) {
+                    throw watchFailure as Error;
+                }
+                await this.sleep(this.request.pollInterval);
+            }
+            return {
+                failure: new BuildFailure("Cancelled", "interrupted", { log: this.logPath, job: this.jobName }),
+            };
+        } finally {
+            signal.removeEventListener("abort", stop);
+            watching.abort();
+            await watch;
+        }
+    }
+
+    private observe(change: BuildChange): void {
+        if (change.kind === "job") {
+            this.job = change.job;
+            this.jobDeleted = change.deleted;
+        } else if (
+            !this.pod ||
+            this.pod.metadata?.uid === change.pod.metadata?.uid ||
+            createdAt(change.pod) > createdAt(this.pod)
+        ) {
+            if (this.pod && this.pod.metadata?.uid !== change.pod.metadata?.uid) {
+                this.beginNextAttempt(this.pod);
+            }
+            this.pod = change.pod;
+        }
+        this.wake();
+    }
+
+    private beginNextAttempt(previous: V1Pod): void {
+        const why = disruption(previous);
+        if (why !== undefined) {
+            this.disruptions++;
+            this.lastDisruption = why;
+        }
+        this.lines.end();
+        this.listener.phase("starting again in a new pod");
+        this.attempt = undefined;
+        this.follower = undefined;
+    }
+
+    /** One look at everything: shows what is new, and says how the build ended if it did. */
+    private async look(): Promise<Ending | undefined> {
+        const phase = this.pod ? phaseOf(this.pod) : undefined;
+        this.showPhase(phase);
+        const given = await this.givenUp();
+        if (given) {
+            return given;
+        }
+        if (phase?.name === "running" || phase?.name === "ended") {
+            await this.followLog();
+            const ended = await this.endingFromStore();
+            if (ended) {
+                return ended;
+            }
+        }
+        return this.endingFromJob();
+    }
+
+    private showPhase(phase: Phase | undefined): void {
+        // By name: kubelet's messages on a pull that fails take turns.
+        const name = phase?.name ?? "";
+        if (name !== this.lastPhase) {
+            this.lastPhase = name;
+            this.phaseSince = Date.now();
+            const text = describe(phase, this.pod);
+            if (text !== "") {
+                this.listener.phase(text);
+            }
+        }
+    }
+
+    private async followLog(): Promise<void> {
+        if (this.attempt === undefined) {
+            this.sayIfWaiting();
+            const uid = this.pod?.metadata?.uid;
+            const mine = (await this.store.attempts(this.request.buildTag)).find(
+                (attempt) => attempt.started?.pod.uid === uid,
+            );
+            if (!mine?.started) {
+                return;
+            }
+            this.attempt = mine.attempt;
+            this.logPath = `${this.request.buildTag}/${mine.started.log}`;
+            this.follower = new LogFollower(this.store, this.logPath);
+        }
+        await this.follower?.drain((bytes) => this.lines.write(bytes));
+    }
+
+    /** The exporter lets the build begin when it holds the tag's lease, and not before. */
+    private sayIfWaiting(): void {
+        if (!this.saidWaiting && this.lastPhase === "running" && Date.now() - this.phaseSince > 3000) {
+            this.saidWaiting = true;
+            this.listener.phase("waiting for another build of this BUILD_TAG, or for the store");
+        }
+    }
+
+    private async endingFromStore(): Promise<Ending | undefined> {
+        const { buildTag } = this.request;
+        const finished = this.attempt === undefined ? undefined : await this.store.finished(buildTag, this.attempt);
+        const hint = this.pod ? exporterResult(this.pod) : undefined;
+        if (!finished && !hint) {
+            return undefined;
+        }
+        if (isSuccess(finished?.outcome ?? hint?.outcome ?? "ExportFailed")) {
+            const manifest = await this.store.manifest(buildTag);
+            // finished.json comes a moment before the manifest.
+            if (!manifest) {
+                return undefined;
+            }
+            await this.followLog();
+            return this.endingOf(manifest);
+        }
+        // The log is complete once finished.json is there.
+        await this.followLog();
+        return finished?.outcome === "BuildFailed" ? this.buildFailed(finished) : undefined;
+    }
+
+    /** A build that failed by itself; what killed it, if something did, is in the pod's status a moment later. */
+    private async buildFailed(finished: AttemptFinished): Promise<Ending> {
+        const until = Date.now() + 5000;
+        while (Date.now() < until && this.pod && phaseOf(this.pod).name !== "ended" && !this.jobDeleted) {
+            await this.sleep(200);
+        }
+        if (this.pod && outOfMemory(this.pod)) {
+            return this.failure("OutOfMemory", outcomeOfFailedJob(this.job ?? {}, this.pod).message, finished.exitCode);
+        }
+        if (finished.exitCode === undefined && this.pod && this.job) {
+            const refined = outcomeOfFailedJob(this.job, this.pod);
+            return this.failure(refined.outcome, refined.message, refined.exitCode);
+        }
+        const plain = finished.message === undefined || finished.message.startsWith("the build ended with exit code");
+        return this.failure(
+            "BuildFailed",
+            plain
+                ? `\`${this.request.command.join(" ")}\` ended with exit code ${finished.exitCode ?? "unknown"}`
+                : (finished.message ?? ""),
+            finished.exitCode,
+        );
+    }
+
+    private async endingFromJob(): Promise<Ending | undefined> {
+        if (this.jobDeleted) {
+            const manifest = await this.store.manifest(this.request.buildTag);
+            return manifest
+                ? this.endingOf(manifest)
+                : this.failure("Cancelled", "the Job was deleted while the build was under way");
+        }
+        if (this.job?.spec?.suspend && this.pod && phaseOf(this.pod).name === "ended") {
+            return this.failure("Cancelled", "the build was cancelled; `ke1 up` starts it again");
+        }
+        const end = this.job && jobEnd(this.job);
+        if (!end || !this.job) {
+            return undefined;
+        }
+        const manifest = await this.store.manifest(this.request.buildTag);
+        if (manifest) {
+            return this.endingOf(manifest);
+        }
+        if (end.complete) {
+            return this.failure("ExportFailed", "the Job is complete, but there is no manifest in the store");
+        }
+        const hint = this.pod ? exporterResult(this.pod) : undefined;
+        if (hint?.message && hint.outcome === "ExportFailed" && end.reason !== "DeadlineExceeded") {
+            return this.failure(hint.outcome, hint.message);
+        }
+        const { outcome, message, exitCode } = outcomeOfFailedJob(this.job, this.pod);
+        return this.failure(outcome, message, exitCode);
+    }
+
+    /**
+     * A build that can get no further is suspended, so that it holds nothing; `up` lets it go on once the cause is mended.
+     */
+    private async givenUp(): Promise<Ending | undefined> {
+        const unstartable = this.pod && startFailure(this.pod);
+        if (unstartable !== undefined) {
+            // The exporter waits for a build that will never come.
+            return this.giveUp("BuildFailed", `the build's container cannot be started: ${unstartable}`);
+        }
+        const overDisk = this.pod && diskExceeded(this.pod);
+        if (overDisk !== undefined && !(this.job && jobEnd(this.job))) {
+            // Kubernetes takes it for a disruption and would start it again, to fill the disk again.
+            return this.giveUp("BuildFailed", `the build used more disk than it may (diskLimit): ${overDisk}`);
+        }
+        if (this.disruptions > this.request.retries) {
+            const why = `${this.disruptions} times, the last time by: ${this.lastDisruption}`;
+            return this.giveUp("Disrupted", `the build was started again and disrupted again, ${why}`);
+        }
+        const stuck = this.watchdog.look(this.job, this.pod, Date.now());
+        if (!stuck) {
+            return undefined;
+        }
+        if (stuck.kind === "terminate") {
+            await this.removeByForce(stuck.message);
+            return undefined;
+        }
+        if (stuck.kind === "pod" && (await this.waitsForQuota())) {
+            return undefined;
+        }
+        return this.giveUp(stuck.outcome, stuck.message);
+    }
+
+    private async giveUp(outcome: Outcome, message: string): Promise<Ending> {
+        const ending = await this.failure(outcome, message);
+        await this.cluster.suspendJob(this.request.namespace, this.jobName, true);
+        return ending;
+    }
+
+    /** With more builds than the namespace admits at once, the others wait: that is no failure. */
+    private async waitsForQuota(): Promise<boolean> {
+        const [last] = (await this.events()).slice(-1);
+        const waits = last?.includes("exceeded quota") ?? false;
+        if (waits && !this.saidWaiting) {
+            this.saidWaiting = true;
+            this.listener.phase("waiting for its turn: the namespace has as many pods as its quota admits");
+        }
+        return waits;
+    }
+
+    /**
+     * A pod of a node that is lost stays until the node is back, and no other is made as long as it does. Its build may
+     * still run there: the store's lease keeps it from being stored twice.
+     */
+    private async removeByForce(why: string): Promise<void> {
+        const name = this.pod?.metadata?.name;
+        if (name === undefined || name === this.removedByForce) {
+            return;
+        }
+        this.removedByForce = name;
+        try {
+            await this.cluster.deletePodByForce(this.request.namespace, name);
+            this.listener.phase(`${why}: removed by force`);
+        } catch (error) {
+            this.listener.phase(`${why}, and cannot be removed: ${messageOf(error)}`);
+        }
+    }
+
+    /** What the cluster alone has to say, when the store does not answer. */
+    private endingWithoutStore(): Ending | undefined {
+        const end = this.job && jobEnd(this.job);
+        if (!end || !this.job) {
+            return undefined;
+        }
+        const message = end.complete
+            ? "the Job is complete, but the store does not answer: `ke1 up` looks again"
+            : outcomeOfFailedJob(this.job, this.pod).message;
+        const outcome = end.complete ? "ExportFailed" : outcomeOfFailedJob(this.job, this.pod).outcome;
+        return { failure: new BuildFailure(outcome, message, { log: this.logPath, job: this.jobName }) };
+    }
+
+    /** The Job is gone (its TTL, or a person): what the store knows of its attempts is what there is to tell. */
+    private async endingWithoutJob(): Promise<Ending> {
+        const attempts = await this.store.attempts(this.request.buildTag);
+        const last = attempts.filter((attempt) => attempt.started?.job.name === this.jobName).pop();
+        if (last?.finished) {
+            const { outcome, exitCode, message } = last.finished;
+            this.logPath = last.started && `${this.request.buildTag}/${last.started.log}`;
+            if (outcome === "Cancelled") {
+                return this.failure(
+                    outcome,
+                    "the Job was removed; `ke1 refresh`, then `ke1 up`, starts the build again",
+                );
+            }
+            return this.failure(
+                outcome,
+                `${message ?? "the build failed"}; its Job has been removed since, and a failed build is not run again: ` +
+                    "commit a fix, or run `ke1 destroy` and `ke1 up`",
+                exitCode,
+            );
+        }
+        return this.failure("Cancelled", "the Job is gone and left nothing: run `ke1 refresh`, then `ke1 up`");
+    }
+
+    private endingOf(manifest: Manifest): Ending {
+        const { tree, command, buildTag } = this.request;
+        if (manifest.source.tree === tree && JSON.stringify(manifest.command) === JSON.stringify(command)) {
+            return { manifest };
+        }
+        return {
+            failure: new BuildFailure(
+                "ExportFailed",
+                `BUILD_TAG ${buildTag} was built from another tree or command before ` +
+                    `(tree ${manifest.source.tree.slice(0, 12)}, \`${manifest.command.join(" ")}\`); use another tag`,
+            ),
+        };
+    }
+
+    private async failure(outcome: Outcome, message: string, exitCode?: number): Promise<Ending> {
+        const explained = outcome === "BuildFailed" ? [] : await this.events();
+        await this.record(outcome, message, explained);
+        const wantsMemory = outcome === "OutOfMemory" && this.pod && outOfMemory(this.pod) === buildContainer;
+        const details = { exitCode, log: this.logPath, events: explained, job: this.jobName, wantsMemory };
+        return { failure: new BuildFailure(outcome, message, details) };
+    }
+
+    /** Keeps with the attempt what only the cluster knew: why it ended, and what its pod looked like. */
+    private async record(outcome: Outcome, message: string, events: readonly string[]): Promise<void> {
+        const { buildTag } = this.request;
+        // Of a pod whose exporter never ran, nobody has counted an attempt.
+        const attempt = this.attempt ?? 0;
+        const info: PodInfo = {
+            schemaVersion: 1,
+            buildTag,
+            attempt,
+            outcome,
+            message,
+            events,
+            pod: this.pod?.metadata?.name,
+            status: this.pod?.status,
+        };
+        try {
+            await this.store.putDocument(layout.podinfo(buildTag, attempt), info);
+        } catch (error) {
+            // A launcher that may only read the store tells the outcome all the same.
+            this.listener.phase(`podinfo.json was not written: ${messageOf(error)}`);
+        }
+    }
+
+    private async events(): Promise<readonly string[]> {
+        const names = [this.jobName, this.pod?.metadata?.name].filter((name) => name !== undefined);
+        try {
+            return (await Promise.all(names.map((name) => this.cluster.events(this.request.namespace, name)))).flat();
+        } catch {
+            // Without the permission to read events the outcome still stands.
+            return [];
+        }
+    }
+
+    /** Until something changes in the cluster, but not longer than `milliseconds`. */
+    private async sleep(milliseconds: number): Promise<void> {
+        await new Promise<void>((resolve) => {
+            const timer = setTimeout(resolve, milliseconds);
+            this.wake = () => {
+                clearTimeout(timer);
+                resolve();
+            };
+        });
+    }
+}
+
+function describe(phase: Phase | undefined, pod: V1Pod | undefined): string {
+    switch (phase?.name) {
+        case undefined:
+            return "";
+        case "unscheduled":
+            return phase.detail === "" ? "queued" : `waiting for a node: ${phase.detail}`;
+        case "preparing":
+            return `starting on ${pod?.spec?.nodeName ?? "a node"}`;
+        case "pullFailing":
+            return `cannot start \`${phase.container}\`: ${phase.detail}`;
+        case "running":
+            return "building";
+        case "ended":
+            return pod && disruption(pod) ? `disrupted: ${disruption(pod) ?? ""}` : "";
+    }
+}

@@ -1,0 +1,114 @@
+import { setTimeout } from "node:timers/promises";
+
+import { RestError } from "@azure/storage-blob";
+
+import { messageOf } from "../contract/errors";
+
+/** How long the cluster or the store may be away before that is said to be the end of it, in milliseconds. */
+const limit = 120_000;
+const pause = 1000;
+
+/** What the network says when nobody answers (node:net, undici). */
+const networkCodes = new Set([
+    "ECONNREFUSED",
+    "ECONNRESET",
+    "ECONNABORTED",
+    "EHOSTUNREACH",
+    "ENETUNREACH",
+    "ENOTFOUND",
+    "EAI_AGAIN",
+    "EPIPE",
+    "ETIMEDOUT",
+    "UND_ERR_SOCKET",
+    "UND_ERR_CONNECT_TIMEOUT",
+]);
+
+/** Bears with an API server or a store that is restarted: an error that may pass is none until it has lasted. */
+export class Patience {
+    private awaySince: number | undefined;
+
+    public constructor(private readonly say: (text: string) => void) {}
+
+    /** Asks until there is an answer, or the errors have lasted. */
+    public async until<T>(signal: AbortSignal, ask: () => Promise<T>): Promise<T> {
+        for (;;) {
+            try {
+                return this.answered(await ask());
+            } catch (error) {
+                this.bear(error);
+                if (signal.aborted) {
+                    throw error;
+                }
+                await setTimeout(pause);
+            }
+        }
+    }
+
+    /**
+     * Asks once.
+     *
+     * @param otherwise what to say when it is known that no answer will be of use any more
+     */
+    public async once<T>(ask: () => Promise<T | undefined>, otherwise: () => T | undefined): Promise<T | undefined> {
+        try {
+            return this.answered(await ask());
+        } catch (error) {
+            const isNew = this.awaySince === undefined;
+            try {
+                this.bear(error);
+            } catch (lasting) {
+                const known = otherwise();
+                if (known !== undefined) {
+                    return known;
+                }
+                throw lasting;
+            }
+            await setTimeout(isNew ? 0 : pause);
+            return undefined;
+        }
+    }
+
+    private answered<T>(answer: T): T {
+        if (this.awaySince !== undefined) {
+            this.awaySince = undefined;
+            this.say("there it is again");
+        }
+        return answer;
+    }
+
+    /** @throws the error, if it cannot pass, or has not in all this time. */
+    private bear(error: unknown): void {
+        if (!mayPass(error) || (this.awaySince !== undefined && Date.now() - this.awaySince > limit)) {
+            throw error;
+        }
+        if (this.awaySince === undefined) {
+            this.awaySince = Date.now();
+            this.say(`${awayOf(error)} does not answer (${firstLine(messageOf(error))}): trying again`);
+        }
+    }
+}
+
+/** Whether trying again can help: nobody answered, or the server said that it could not for now. */
+export function mayPass(error: unknown): boolean {
+    if (error instanceof RestError) {
+        return error.code === "REQUEST_SEND_ERROR" || isServerError(error.statusCode);
+    }
+    const { code, cause } = error as { readonly code?: unknown; readonly cause?: unknown };
+    return (
+        (typeof code === "string" && networkCodes.has(code)) ||
+        (typeof code === "number" && isServerError(code)) ||
+        (cause !== undefined && cause !== error && mayPass(cause))
+    );
+}
+
+function isServerError(status: number | undefined): boolean {
+    return status !== undefined && (status >= 500 || status === 429 || status === 408);
+}
+
+function awayOf(error: unknown): string {
+    return error instanceof RestError ? "the store" : "the cluster";
+}
+
+function firstLine(text: string): string {
+    return text.split("\n", 1)[0] ?? "";
+}
