@@ -1,19 +1,20 @@
 import type { V1Job, V1Pod } from "@kubernetes/client-node";
 
 import { messageOf } from "../contract/errors";
-import { layout } from "../contract/layout";
-import type { AttemptFinished, Manifest, PodInfo } from "../contract/manifest";
+import type { AttemptFinished, Manifest } from "../contract/manifest";
 import { isSuccess } from "../contract/outcome";
 import type { Outcome } from "../contract/outcome";
 import type { Watchdogs } from "../contract/watchdogs";
+import { AttemptLog } from "./attemptLog";
 import { BuildFailure } from "./buildFailure";
 import { isQueued } from "./cluster";
 import type { BuildChange, Cluster } from "./cluster";
-import { LineSplitter, LogFollower } from "./logFollower";
+import { eventsOf, recordPodInfo } from "./explanation";
 import { Patience } from "./patience";
 import {
     buildContainer,
     createdAt,
+    describePhase,
     diskExceeded,
     disruption,
     exporterResult,
@@ -65,10 +66,7 @@ export class AwaitedBuild {
     private lastPhase: string | undefined;
     private phaseSince = Date.now();
     private saidWaiting = false;
-    private attempt: number | undefined;
-    private follower: LogFollower | undefined;
-    private logPath: string | undefined;
-    private readonly lines: LineSplitter;
+    private readonly log: AttemptLog;
     private readonly watchdog: Watchdog;
     private readonly patience: Patience;
     private disruptions = 0;
@@ -85,7 +83,7 @@ export class AwaitedBuild {
     ) {
         this.watchdog = new Watchdog(request.watchdogs);
         this.patience = new Patience(listener.phase);
-        this.lines = new LineSplitter(listener.logLine);
+        this.log = new AttemptLog(store, request.buildTag, listener.logLine);
     }
 
     /** Whether it was this Job, and not one before it or in another namespace, that the manifest comes from. */
@@ -145,7 +143,7 @@ export class AwaitedBuild {
                     () => this.endingWithoutStore(),
                 );
                 if (ending) {
-                    this.lines.end();
+                    this.log.end();
                     return ending;
                 }
                 if (watchFailure !== undefined) {
@@ -154,7 +152,7 @@ export class AwaitedBuild {
                 await this.sleep(this.request.pollInterval);
             }
             return {
-                failure: new BuildFailure("Cancelled", "interrupted", { log: this.logPath, job: this.jobName }),
+                failure: new BuildFailure("Cancelled", "interrupted", { log: this.log.path, job: this.jobName }),
             };
         } finally {
             signal.removeEventListener("abort", stop);
@@ -186,10 +184,8 @@ export class AwaitedBuild {
             this.disruptions++;
             this.lastDisruption = why;
         }
-        this.lines.end();
+        this.log.next();
         this.listener.phase("starting again in a new pod");
-        this.attempt = undefined;
-        this.follower = undefined;
     }
 
     /** One look at everything: shows what is new, and says how the build ended if it did. */
@@ -216,7 +212,7 @@ export class AwaitedBuild {
         if (name !== this.lastPhase) {
             this.lastPhase = name;
             this.phaseSince = Date.now();
-            const text = describe(phase, this.pod);
+            const text = describePhase(phase, this.pod);
             if (text !== "") {
                 this.listener.phase(text);
             }
@@ -224,20 +220,9 @@ export class AwaitedBuild {
     }
 
     private async followLog(): Promise<void> {
-        if (this.attempt === undefined) {
+        if (!(await this.log.follow(this.pod?.metadata?.uid))) {
             this.sayIfWaiting();
-            const uid = this.pod?.metadata?.uid;
-            const mine = (await this.store.attempts(this.request.buildTag)).find(
-                (attempt) => attempt.started?.pod.uid === uid,
-            );
-            if (!mine?.started) {
-                return;
-            }
-            this.attempt = mine.attempt;
-            this.logPath = `${this.request.buildTag}/${mine.started.log}`;
-            this.follower = new LogFollower(this.store, this.logPath);
         }
-        await this.follower?.drain((bytes) => this.lines.write(bytes));
     }
 
     /** The exporter lets the build begin when it holds the tag's lease, and not before. */
@@ -250,7 +235,8 @@ export class AwaitedBuild {
 
     private async endingFromStore(): Promise<Ending | undefined> {
         const { buildTag } = this.request;
-        const finished = this.attempt === undefined ? undefined : await this.store.finished(buildTag, this.attempt);
+        const finished =
+            this.log.attempt === undefined ? undefined : await this.store.finished(buildTag, this.log.attempt);
         const hint = this.pod ? exporterResult(this.pod) : undefined;
         if (!finished && !hint) {
             return undefined;
@@ -398,7 +384,7 @@ export class AwaitedBuild {
             ? "the Job is complete, but the store does not answer: `ke1 up` looks again"
             : outcomeOfFailedJob(this.job, this.pod).message;
         const outcome = end.complete ? "ExportFailed" : outcomeOfFailedJob(this.job, this.pod).outcome;
-        return { failure: new BuildFailure(outcome, message, { log: this.logPath, job: this.jobName }) };
+        return { failure: new BuildFailure(outcome, message, { log: this.log.path, job: this.jobName }) };
     }
 
     /** The Job is gone (its TTL, or a person): what the store knows of its attempts is what there is to tell. */
@@ -407,7 +393,7 @@ export class AwaitedBuild {
         const last = attempts.filter((attempt) => attempt.started?.job.name === this.jobName).pop();
         if (last?.finished) {
             const { outcome, exitCode, message } = last.finished;
-            this.logPath = last.started && `${this.request.buildTag}/${last.started.log}`;
+            this.log.path = last.started && `${this.request.buildTag}/${last.started.log}`;
             if (outcome === "Cancelled") {
                 return this.failure(
                     outcome,
@@ -439,44 +425,20 @@ export class AwaitedBuild {
     }
 
     private async failure(outcome: Outcome, message: string, exitCode?: number): Promise<Ending> {
-        const explained = outcome === "BuildFailed" ? [] : await this.events();
-        await this.record(outcome, message, explained);
+        const events = outcome === "BuildFailed" ? [] : await this.events();
+        // Without a Job there is nothing that the cluster knows and the store does not.
+        if (this.job) {
+            const { buildTag } = this.request;
+            const failed = { buildTag, attempt: this.log.attempt, outcome, message, events, pod: this.pod };
+            await recordPodInfo(this.store, failed, this.listener.phase);
+        }
         const wantsMemory = outcome === "OutOfMemory" && this.pod && outOfMemory(this.pod) === buildContainer;
-        const details = { exitCode, log: this.logPath, events: explained, job: this.jobName, wantsMemory };
+        const details = { exitCode, log: this.log.path, events, job: this.jobName, wantsMemory };
         return { failure: new BuildFailure(outcome, message, details) };
     }
 
-    /** Keeps with the attempt what only the cluster knew: why it ended, and what its pod looked like. */
-    private async record(outcome: Outcome, message: string, events: readonly string[]): Promise<void> {
-        const { buildTag } = this.request;
-        // Of a pod whose exporter never ran, nobody has counted an attempt.
-        const attempt = this.attempt ?? 0;
-        const info: PodInfo = {
-            schemaVersion: 1,
-            buildTag,
-            attempt,
-            outcome,
-            message,
-            events,
-            pod: this.pod?.metadata?.name,
-            status: this.pod?.status,
-        };
-        try {
-            await this.store.putDocument(layout.podinfo(buildTag, attempt), info);
-        } catch (error) {
-            // A launcher that may only read the store tells the outcome all the same.
-            this.listener.phase(`podinfo.json was not written: ${messageOf(error)}`);
-        }
-    }
-
     private async events(): Promise<readonly string[]> {
-        const names = [this.jobName, this.pod?.metadata?.name].filter((name) => name !== undefined);
-        try {
-            return (await Promise.all(names.map((name) => this.cluster.events(this.request.namespace, name)))).flat();
-        } catch {
-            // Without the permission to read events the outcome still stands.
-            return [];
-        }
+        return eventsOf(this.cluster, this.request.namespace, this.jobName, this.pod);
     }
 
     /** Until something changes in the cluster, but not longer than `milliseconds`. */
@@ -488,22 +450,5 @@ export class AwaitedBuild {
                 resolve();
             };
         });
-    }
-}
-
-function describe(phase: Phase | undefined, pod: V1Pod | undefined): string {
-    switch (phase?.name) {
-        case undefined:
-            return "";
-        case "unscheduled":
-            return phase.detail === "" ? "queued" : `waiting for a node: ${phase.detail}`;
-        case "preparing":
-            return `starting on ${pod?.spec?.nodeName ?? "a node"}`;
-        case "pullFailing":
-            return `cannot start \`${phase.container}\`: ${phase.detail}`;
-        case "running":
-            return "building";
-        case "ended":
-            return pod && disruption(pod) ? `disrupted: ${disruption(pod) ?? ""}` : "";
     }
 }

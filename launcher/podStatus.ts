@@ -50,6 +50,24 @@ export function phaseOf(pod: V1Pod): Phase {
     return running?.running || running?.terminated ? { name: "running" } : { name: "preparing" };
 }
 
+/** A phase in words for a person; empty where there is nothing to say. */
+export function describePhase(phase: Phase | undefined, pod: V1Pod | undefined): string {
+    switch (phase?.name) {
+        case undefined:
+            return "";
+        case "unscheduled":
+            return phase.detail === "" ? "queued" : `waiting for a node: ${phase.detail}`;
+        case "preparing":
+            return `starting on ${pod?.spec?.nodeName ?? "a node"}`;
+        case "pullFailing":
+            return `cannot start \`${phase.container}\`: ${phase.detail}`;
+        case "running":
+            return "building";
+        case "ended":
+            return pod && disruption(pod) ? `disrupted: ${disruption(pod) ?? ""}` : "";
+    }
+}
+
 /** Milliseconds since 1970; 0 for a pod that the API server has not seen. */
 export function createdAt(pod: V1Pod): number {
     return new Date(pod.metadata?.creationTimestamp ?? 0).getTime();
