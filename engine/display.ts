@@ -1,6 +1,6 @@
 import { stripVTControlCharacters, styleText } from "node:util";
-import { isProviderType, nameOf, stackType } from "./state";
-import type { EngineEvent, StepOp } from "./steps";
+import { isDefaultProvider, nameOf, stackType } from "./state";
+import type { Change, EngineEvent, StepOp } from "./steps";
 
 /** How an operation is shown: on a terminal, or as plain lines. */
 export interface Display {
@@ -14,9 +14,12 @@ export interface Display {
 export interface Summary {
     readonly preview: boolean;
     readonly outcome: "succeeded" | "failed" | "interrupted";
-    readonly changes: Readonly<Record<string, number>>;
+    readonly changes: Changes;
     readonly seconds: number;
 }
+
+/** How often each change was made. */
+export type Changes = Readonly<Partial<Record<Change, number>>>;
 
 /** The parts of a terminal that the display uses. */
 export interface Output {
@@ -95,8 +98,12 @@ class PlainDisplay implements Display {
             this.log(event);
             return;
         }
-        const { step, phase } = event;
-        const isSilent = step.op === "same" || step.op === "refresh" || isDefaultProvider(step.type, step.urn);
+        const { step, phase, found } = event;
+        if (step.op === "refresh" && found !== undefined && found !== "same") {
+            this.step({ ...event, step: { ...step, op: found } });
+            return;
+        }
+        const isSilent = step.op === "same" || step.op === "refresh" || isDefaultProvider(step.urn);
         if (!isSilent || phase === "failed") {
             this.step(event);
         }
@@ -144,7 +151,7 @@ class PlainDisplay implements Display {
 
     protected log(event: EngineEvent & { kind: "log" }): void {
         const { severity, urn, ephemeral } = event;
-        const message = this.masked(event.message).trimEnd();
+        const message = this.presentable(event.message).trimEnd();
         if (severity === "debug" || ephemeral) {
             return;
         }
@@ -177,8 +184,12 @@ class PlainDisplay implements Display {
         this.output.write(`${text}\n`);
     }
 
-    protected masked(text: string): string {
-        let masked = text;
+    /** Text of others as it may be shown: without secrets, and with nothing for the terminal in it but colors where it has them. */
+    protected presentable(text: string): string {
+        const parts = text.split(/(\x1b\[[0-9;]*m)/);
+        let masked = parts
+            .map((part, index) => (index % 2 === 0 ? stripVTControlCharacters(part) : this.color ? part : ""))
+            .join("");
         for (const secret of this.secrets) {
             masked = masked.replaceAll(secret, "[secret]");
         }
@@ -239,7 +250,7 @@ class LiveDisplay extends PlainDisplay {
     protected override log(event: EngineEvent & { kind: "log" }): void {
         const row = event.urn === undefined ? undefined : this.rows.get(event.urn);
         if (event.ephemeral && row !== undefined) {
-            row.note = ` ${this.masked(event.message).trim().split("\n").at(-1) ?? ""}`;
+            row.note = ` ${this.presentable(event.message).trim().split("\n").at(-1) ?? ""}`;
             this.schedule();
             return;
         }
@@ -259,8 +270,9 @@ class LiveDisplay extends PlainDisplay {
 
     private redraw(all: boolean): void {
         this.frame = undefined;
-        const width = Math.max(20, this.output.columns ?? 80) - 1;
-        const height = Math.max(3, (this.output.rows ?? 24) - 2);
+        // A terminal that does not know its size says 0.
+        const width = Math.max(20, this.output.columns || 80) - 1;
+        const height = Math.max(3, (this.output.rows || 24) - 2);
         const lines = this.tree(all ? Infinity : height).map((line) => truncated(line, width));
         // Terminals that know the mode show the frame at once; others ignore it.
         const body = lines.map((line) => `${line}\x1b[K\n`).join("");
@@ -300,14 +312,21 @@ class LiveDisplay extends PlainDisplay {
     }
 }
 
+/** The changes that a summary names, and the steps that they look like: nothing is changed by reading. */
+const summarized: readonly (readonly [Change, StepOp])[] = [
+    ["create", "create"],
+    ["update", "update"],
+    ["replace", "create-replacement"],
+    ["delete", "delete"],
+];
+
 /** `+ 3 created, ~ 1 updated, 7 unchanged`. */
-export function describeChanges(changes: Readonly<Record<string, number>>, preview: boolean): string {
-    const shown: readonly StepOp[] = ["create", "update", "create-replacement", "delete", "read", "refresh", "discard"];
-    const parts = shown
-        .filter((op) => (changes[op] ?? 0) > 0)
-        .map((op) =>
-            `${looks[op].symbol} ${changes[op] ?? 0} ${preview ? `to ${looks[op].plan}` : looks[op].done}`.trim(),
-        );
+export function describeChanges(changes: Changes, preview: boolean): string {
+    const parts = summarized.flatMap(([change, op]) => {
+        const { symbol, plan, done } = looks[op];
+        const count = changes[change] ?? 0;
+        return count > 0 ? [`${symbol} ${count} ${preview ? `to ${plan}` : done}`] : [];
+    });
     const same = changes.same ?? 0;
     return [...parts, ...(same > 0 || parts.length === 0 ? [`${same} unchanged`] : [])].join(", ");
 }
@@ -324,10 +343,6 @@ function formatSeconds(seconds: number): string {
 
 function indented(message: string): string {
     return message.split("\n").join("\n    ");
-}
-
-function isDefaultProvider(type: string, urn: string): boolean {
-    return isProviderType(type) && /^default(_|$)/.test(nameOf(urn));
 }
 
 /** Cut to a width in columns; colors do not count, and end with the line. */

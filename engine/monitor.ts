@@ -132,8 +132,8 @@ export class Monitor {
                 (response) => callback(null, response),
                 (error: unknown) => {
                     if (error instanceof DeploymentStopped) {
-                        // The reason has been shown; the SDK takes this code as word to be silent.
-                        callback({ code: status.UNAVAILABLE, details: "the deployment is ending" });
+                        // The reason has been shown. Whatever the SDK is told now, some calls of its own fail afterwards and it
+                        // prints their stacks; so it is left to wait until the program is ended.
                         return;
                     }
                     const code = error instanceof UserError ? status.FAILED_PRECONDITION : status.UNKNOWN;

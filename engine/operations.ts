@@ -19,7 +19,7 @@ import {
     type StackSecrets,
     stackSecrets,
 } from "./stack";
-import { DeploymentStopped, type EngineEvent } from "./steps";
+import { type Change, changeOf, DeploymentStopped, type EngineEvent } from "./steps";
 import type { PropertyMap } from "./values";
 
 export type OperationKind = "up" | "preview" | "refresh" | "destroy";
@@ -41,8 +41,8 @@ export interface OperationOptions {
 
 export interface OperationResult {
     readonly outcome: "succeeded" | "failed" | "interrupted";
-    /** How often each step was done. */
-    readonly changes: Readonly<Record<string, number>>;
+    /** How often each change was made. */
+    readonly changes: Readonly<Partial<Record<Change, number>>>;
     /** The stack's outputs, with their secrets marked. */
     readonly outputs: PropertyMap;
 }
@@ -54,10 +54,13 @@ export interface OperationResult {
  */
 export async function runOperation(asked: OperationOptions): Promise<OperationResult> {
     const { kind, project, stack, environment } = asked;
-    const changes: Record<string, number> = {};
+    const changes: Partial<Record<Change, number>> = {};
     const emit = (event: EngineEvent): void => {
-        if (event.kind === "step" && event.phase === "done") {
-            changes[event.step.op] = (changes[event.step.op] ?? 0) + 1;
+        if (event.kind === "step" && event.phase === "done" && (kind === "refresh" || event.step.op !== "refresh")) {
+            const change = changeOf(event.step, event.found);
+            if (change !== undefined) {
+                changes[change] = (changes[change] ?? 0) + 1;
+            }
         }
         asked.emit(event);
     };

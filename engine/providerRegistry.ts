@@ -10,7 +10,15 @@ import {
 } from "./providers/provider";
 import type { Provider, ProviderPackage, ReadResult } from "./providers/provider";
 import { nameOf, packageOf, providerUrnOf, type ResourceState } from "./state";
-import { containsUnknowns, diffPaths, type PropertyDiff, type PropertyMap, unknown, withoutSecrets } from "./values";
+import {
+    containsUnknowns,
+    diffPaths,
+    mapValues,
+    type PropertyDiff,
+    type PropertyMap,
+    unknown,
+    withoutSecrets,
+} from "./values";
 
 /**
  * The providers of a deployment. A provider is a resource of its own (`pulumi:providers:<package>`), whose inputs are its
@@ -66,10 +74,12 @@ export class ProviderRegistry implements Provider {
         this.instances.clear();
     }
 
-    public check(context: CallContext, _olds: PropertyMap | undefined, news: PropertyMap): Promise<CheckResult> {
+    public check(context: CallContext, olds: PropertyMap | undefined, news: PropertyMap): Promise<CheckResult> {
         const found = this.requireType(context.type);
         const failures = found.checkConfig?.(withoutSecrets(configOf(news))) ?? [];
-        return Promise.resolve({ inputs: { ...news, ...found.addedConfig }, failures });
+        // What the CLI's own provider has put there stays: it may be of another build than the one that is known here.
+        const added = mapValues(found.addedConfig ?? {}, (value, key) => olds?.[key] ?? value);
+        return Promise.resolve({ inputs: { ...news, ...added }, failures });
     }
 
     public diff(context: CallContext, old: OldState, news: PropertyMap): Promise<DiffResult> {

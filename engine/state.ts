@@ -60,6 +60,11 @@ export function isProviderType(type: string): boolean {
     return type.startsWith(providerPrefix);
 }
 
+/** Whether a provider is one that the program does not declare. */
+export function isDefaultProvider(urn: string): boolean {
+    return isProviderType(typeOf(urn)) && nameOf(urn).startsWith("default");
+}
+
 /** `kubernetes` for `pulumi:providers:kubernetes` and for `kubernetes:core/v1:Pod`. */
 export function packageOf(type: string): string {
     return isProviderType(type) ? type.slice(providerPrefix.length) : (type.split(":")[0] ?? type);

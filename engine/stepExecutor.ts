@@ -3,7 +3,7 @@ import { type CallContext, type OldState, PartialFailure, type Provider, type Re
 import type { ProviderRegistry } from "./providerRegistry";
 import type { SnapshotManager } from "./snapshot";
 import { isProviderType, nameOf, type ResourceState } from "./state";
-import { DeploymentStopped, type EngineEvent, type Step } from "./steps";
+import { DeploymentStopped, type EngineEvent, type Finding, type Step } from "./steps";
 import { annotateSecrets, diffPaths, equal, omit, type PropertyMap, secret, secretTexts, unknown } from "./values";
 
 export interface ExecutorOptions {
@@ -105,17 +105,24 @@ export class StepExecutor {
         const slot = step.op === "same" ? undefined : await this.acquire();
         this.running++;
         const started = performance.now();
-        const report = (phase: "start" | "done" | "failed"): void =>
-            this.options.emit({ kind: "step", phase, step, seconds: (performance.now() - started) / 1000 });
+        const report = (phase: "start" | "done" | "failed", found?: Finding): void =>
+            this.options.emit({
+                kind: "step",
+                phase,
+                step,
+                seconds: (performance.now() - started) / 1000,
+                ...(found === undefined ? {} : { found }),
+            });
         try {
             if (this.stopped) {
                 throw new DeploymentStopped(this.stopReason);
             }
             this.hideSecrets(step.new);
             report("start");
+            const before = step.old && this.live(step.old);
             const result = await this.apply(step);
             this.hideSecrets(result);
-            report("done");
+            report("done", step.op === "refresh" || step.op === "read" ? findingOf(before, result) : undefined);
             return result;
         } catch (error) {
             if (error instanceof DeploymentStopped) {
@@ -410,6 +417,18 @@ function withOutputs(draft: ResourceState, outputs: PropertyMap): ResourceState 
         }
     }
     return { ...draft, outputs: annotated };
+}
+
+/** What others own is compared by what it is; what is ours, by what it would have to be asked for to become that. */
+function findingOf(before: ResourceState | undefined, now: ResourceState | undefined): Finding {
+    if (now === undefined) {
+        return "delete";
+    }
+    if (before === undefined || before === now) {
+        return "same";
+    }
+    const key = now.external ? "outputs" : "inputs";
+    return diffPaths(before[key], now[key]).size === 0 ? "same" : "update";
 }
 
 function oldState({ id, inputs, outputs }: ResourceState): OldState {

@@ -1,5 +1,5 @@
 import type { DiffResult } from "./providers/provider";
-import type { ResourceState } from "./state";
+import { isDefaultProvider, type ResourceState } from "./state";
 
 /** What is done with one resource; the names are those of the CLI (pkg/resource/deploy/step.go). */
 export type StepOp =
@@ -32,6 +32,36 @@ export interface Step {
     readonly pendingDelete?: boolean;
 }
 
+/** What has become of a resource that was only looked at. */
+export type Finding = "same" | "update" | "delete";
+
+/** As what steps count, in the summary and in the history. */
+export type Change = "same" | "create" | "update" | "replace" | "delete" | "read" | "discard";
+
+/**
+ * As what a step that is done counts; undefined where it does not. The rule is that of the CLI (`isInternalStep` and
+ * `shouldRecordReadStep` in pkg/engine/update.go): a replacement is one change, whatever steps it takes, what was merely
+ * read is one where it has changed, and default providers are none of the user's.
+ */
+export function changeOf({ op, urn, pendingDelete }: Step, found: Finding = "same"): Change | undefined {
+    if (isDefaultProvider(urn)) {
+        return undefined;
+    }
+    switch (op) {
+        case "create-replacement":
+            return "replace";
+        case "delete-replaced":
+        case "remove-pending-replace":
+            return undefined;
+        case "refresh":
+            return found;
+        case "read":
+            return pendingDelete ? "replace" : found === "update" ? "read" : undefined;
+        default:
+            return op;
+    }
+}
+
 /** What to show to the user, and to count. */
 export type EngineEvent =
     | {
@@ -39,6 +69,8 @@ export type EngineEvent =
           readonly phase: "start" | "done" | "failed";
           readonly step: Step;
           readonly seconds: number;
+          /** Of a refresh or a reading that is done. */
+          readonly found?: Finding;
       }
     | {
           readonly kind: "log";

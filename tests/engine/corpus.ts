@@ -26,6 +26,8 @@ interface Run {
     readonly sealedOutputs?: readonly string[];
     /** Texts that are nowhere in the state. */
     readonly absent?: readonly string[];
+    /** How often each change was made, as the history has it. */
+    readonly changes?: Readonly<Record<string, number>>;
     /** Parts of the resources' provider references. */
     readonly providers?: Readonly<Record<string, string>>;
 }
@@ -92,6 +94,11 @@ async function check(project: TestProject, run: Run, driver: Driver, label: stri
     }
     if (run.steps !== undefined && steps !== undefined) {
         assert.deepEqual([...steps].sort(), [...run.steps].sort(), `${label}: steps`);
+    }
+    if (run.changes !== undefined) {
+        const { resourceChanges } = project.lastUpdate();
+        const counted = Object.entries(resourceChanges).filter(([, count]) => count > 0);
+        assert.deepEqual(Object.fromEntries(counted), run.changes, `${label}: changes`);
     }
     checkState(project, run, label);
 }

@@ -1,5 +1,5 @@
-// Runs the corpus on the Pulumi CLI, with the same expectations, and both engines in turn on one stack. Needs `pulumi` and
-// the plugin `command` 1.2.1 on this machine; without them, nothing is run.
+// Runs the corpus on the Pulumi CLI, with the same expectations, and both engines in turn on one stack. Needs `pulumi`, its
+// plugins (`command` 1.2.1, `kubernetes` 4.34.2, `docker` 5.2.0), and the embedded platform; without `pulumi`, nothing is run.
 import * as assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import * as fs from "node:fs";
@@ -7,8 +7,12 @@ import * as path from "node:path";
 
 import { parse } from "yaml";
 
+import { platform } from "../helpers/ke1";
+import { account, PrivateRegistry } from "../helpers/registry";
+
 import { declareCorpus, type Driver } from "./corpus";
 import { TestProject } from "./harness";
+import { KubernetesTest } from "./kubernetesProject";
 
 const cli: Driver = {
     isEmbedded: false,
@@ -59,6 +63,41 @@ new Component("c", (parent) => {
 resource("e", { value: "e" }, { dependsOn: [a], additionalSecretOutputs: ["stdout"], ignoreChanges: ["stdin"], customTimeouts: { create: "5m" } });
 exports.a = a.stdout;
 exports.secret = pulumi.secret({ nested: ["open-sesame"] });
+`;
+
+/** What this project's programs are made of: objects of many kinds, with and without names, and an image. */
+const clusterProgram = `
+const docker = require("@pulumi/docker");
+const image = new docker.Image("image", {
+    imageName: process.env.TEST_REGISTRY + "/image:" + step,
+    build: { context: "context", args: { STEP: String(step) } },
+    registry: { server: process.env.TEST_REGISTRY, username: "alice", password: pulumi.secret(process.env.TEST_PASSWORD) },
+});
+const provider = new k8s.Provider("mine", { kubeconfig: process.env.KUBECONFIG, namespace });
+const data = { step: String(step), image: image.repoDigest };
+const auto = new k8s.core.v1.ConfigMap("auto", { metadata: { namespace }, data });
+new k8s.core.v1.ConfigMap("named", { metadata: named("named", { labels: { step: String(step) } }), data: { name: auto.metadata.name } });
+const secret = new k8s.core.v1.Secret("secret", { metadata: named("secret"), stringData: { key: "open-sesame" } });
+const resources = { limits: { memory: "2048Mi", cpu: "1000m" }, requests: { memory: "1Mi", cpu: 0.001 } };
+new k8s.apps.v1.Deployment("none", deploymentOf("none", "true", { replicas: 0, resources }));
+const skip = { annotations: { "pulumi.com/skipAwait": "true" } };
+new k8s.apps.v1.Deployment("some", deploymentOf("some", "exec sleep " + (1000 + step), { metadata: skip }));
+new k8s.batch.v1.Job("job", { metadata: { namespace }, spec: { template: { spec: podOf("exit 0 # " + step) } } });
+class Component extends pulumi.ComponentResource {
+    constructor(name, options) {
+        super("test:index:Component", name, {}, options);
+        const account = new k8s.core.v1.ServiceAccount("account", { metadata: { labels: { step: String(step) } } }, { parent: this });
+        const roleRef = { apiGroup: "rbac.authorization.k8s.io", kind: "Role", name: "role" };
+        const subjects = [{ kind: "ServiceAccount", name: account.metadata.name, namespace }];
+        new k8s.rbac.v1.RoleBinding("binding", { roleRef, subjects }, { parent: this });
+        this.registerOutputs({ account: account.metadata.name });
+    }
+}
+new Component("component", { providers: [provider] });
+exports.digest = image.repoDigest;
+exports.name = auto.metadata.name;
+exports.key = secret.data.apply((data) => data.key);
+exports.sealed = pulumi.secret({ nested: ["open-sesame"] });
 `;
 
 const isThere = spawnSync("pulumi", ["version"]).status === 0;
@@ -148,6 +187,103 @@ const isThere = spawnSync("pulumi", ["version"]).status === 0;
             }
             await assert.rejects(project.run("up"), /is locked by/);
             assert.equal((await slow).code, 0);
+        });
+    });
+
+    describe("and the embedded engine, on a cluster and a registry", () => {
+        const cluster = new KubernetesTest("cli");
+        let registry: PrivateRegistry;
+        let project: TestProject;
+
+        before(async () => {
+            await cluster.create();
+            registry = await PrivateRegistry.start();
+        });
+        after(async () => {
+            await registry.stop();
+            await cluster.remove();
+        });
+        beforeEach(() => {
+            project = cluster.project(clusterProgram, {
+                TEST_REGISTRY: registry.address,
+                TEST_PASSWORD: account.password,
+                DOCKER_HOST: platform().dockerHost,
+            });
+            project.file("context/Dockerfile", "FROM scratch\nARG STEP\nCOPY file /file\n");
+            project.file("context/file", "a file");
+        });
+        afterEach(() => cluster.removeProjects());
+
+        const engine = async (kind: "up" | "preview" | "refresh" | "destroy"): Promise<readonly string[]> => {
+            const { outcome, errors, steps } = await project.run(kind);
+            assert.equal(outcome, "succeeded", `the engine's ${kind}: ${errors.join("\n")}`);
+            return steps;
+        };
+        const cli = (command: string, ...flags: readonly string[]): Promise<string> =>
+            must(
+                project,
+                command,
+                "--stack",
+                "dev",
+                ...(command === "preview" ? [] : ["--yes", "--skip-preview"]),
+                ...flags,
+            );
+        const assertSame = async (): Promise<void> => {
+            assert.deepEqual(await engine("preview"), [], "the engine finds changes");
+            await cli("preview", "--expect-no-changes");
+            const { stackOutputs } = await import("../../engine/stackFiles");
+            const { loadProject } = await import("../../engine/project");
+            const own = await stackOutputs(loadProject(project.directory), "dev", project.environment, true);
+            const shown = await must(project, "stack", "output", "--stack", "dev", "--json", "--show-secrets");
+            assert.deepEqual(JSON.parse(shown), JSON.parse(JSON.stringify(own)), "the outputs differ");
+            for (const plain of ["open-sesame", Buffer.from("open-sesame").toString("base64"), account.password]) {
+                assert.ok(!project.checkpointText().includes(plain), `${plain} is in the state`);
+            }
+        };
+        const assertGone = async (): Promise<void> => {
+            assert.deepEqual(project.names(), []);
+            const kinds = "deployments,jobs,secrets,rolebindings,serviceaccounts,configmaps";
+            const left = (await cluster.kubectl("get", kinds, "-o", "name")).split("\n").filter(Boolean);
+            assert.deepEqual(left.sort(), ["configmap/kube-root-ca.crt", "serviceaccount/default"]);
+        };
+
+        it("finds a stack of the engine's as its own, changes it, and the engine finds that as its own", async () => {
+            await engine("up");
+            await assertSame();
+            await cli("refresh", "--expect-no-changes");
+            adoptStackFile(project);
+            project.configure({ step: 2 });
+            await cli("up");
+            await assertSame();
+            await engine("refresh");
+            await assertSame();
+            await cli("refresh", "--expect-no-changes");
+            const { importStack } = await import("../../engine/stackFiles");
+            const { loadProject } = await import("../../engine/project");
+            const exported = await must(project, "stack", "export", "--stack", "dev");
+            await importStack(loadProject(project.directory), "dev", project.environment, exported);
+            await assertSame();
+            await engine("destroy");
+            await assertGone();
+        });
+
+        it("leaves a stack that the engine finds as its own, changes, and the CLI finds that as its own", async () => {
+            await must(project, "stack", "init", "dev");
+            adoptStackFile(project);
+            await cli("up");
+            await assertSame();
+            await engine("refresh");
+            project.configure({ step: 2 });
+            await engine("up");
+            await assertSame();
+            const { exportStack } = await import("../../engine/stackFiles");
+            const { loadProject } = await import("../../engine/project");
+            const own = await exportStack(loadProject(project.directory), "dev", project.environment, false);
+            const file = project.file("own.json", JSON.stringify(own));
+            await must(project, "stack", "import", "--stack", "dev", "--file", file);
+            await assertSame();
+            await cli("destroy");
+            await assertGone();
         });
     });
 });

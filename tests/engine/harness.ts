@@ -99,7 +99,8 @@ export class TestProject {
             emit: (event) => events.push(event),
             ...(options.interruptible ? { interruptible: options.interruptible } : {}),
         });
-        const logs = events.filter((event) => event.kind === "log");
+        // Nobody is shown what is for debugging; the SDK's own such lines have secrets in them.
+        const logs = events.filter((event) => event.kind === "log").filter(({ severity }) => severity !== "debug");
         return {
             outcome,
             outputs,
@@ -123,6 +124,17 @@ export class TestProject {
 
     public get checkpointPath(): string {
         return path.join(this.directory, "state/.pulumi/stacks", this.name, "dev.json");
+    }
+
+    /** The newest record of the stack's history. */
+    public lastUpdate(): { readonly kind: string; readonly resourceChanges: Readonly<Record<string, number>> } {
+        const history = path.join(this.directory, "state/.pulumi/history", this.name, "dev");
+        const [newest = ""] = fs
+            .readdirSync(history)
+            .filter((name) => name.endsWith(".history.json"))
+            .sort()
+            .reverse();
+        return JSON.parse(fs.readFileSync(path.join(history, newest), "utf8")) as ReturnType<TestProject["lastUpdate"]>;
     }
 
     public resources(): readonly CheckpointResource[] {

@@ -34,6 +34,9 @@ const skippedOnDeletion = new Set([
     "batch/v1/Job",
 ]);
 
+/** Kinds whose pods say why they do not become ready. */
+const podOwners = new Set(["apps/v1/DaemonSet", "apps/v1/Deployment", "apps/v1/StatefulSet", "batch/v1/Job"]);
+
 export function skipsAwait(inputs: PropertyMap): boolean {
     return annotationOf(inputs, "pulumi.com/skipAwait") === "true";
 }
@@ -64,11 +67,9 @@ export function readinessOf(object: KubeObject): Readiness {
     const spec = isObject(object.spec) ? object.spec : {};
     const number = (value: PropertyMap[string] | undefined, byDefault: number): number =>
         typeof value === "number" ? value : byDefault;
-    const condition = (type: string): PropertyMap | undefined =>
-        (isArray(status.conditions) ? status.conditions : []).filter(isObject).find((entry) => entry.type === type);
+    const condition = (type: string): PropertyMap | undefined => conditionOf(status, type);
     const isTrue = (type: string): boolean => condition(type)?.status === "True";
-    const why = (type: string): string =>
-        [asString(condition(type)?.reason), asString(condition(type)?.message)].filter(Boolean).join(": ");
+    const why = (type: string): string => reasonOf(condition(type));
     const observed = number(status.observedGeneration, 0) >= number(metadataOf(object).generation, 0);
     const key = keyOf(object);
     if (key === "v1/Pod") {
@@ -76,12 +77,8 @@ export function readinessOf(object: KubeObject): Readiness {
         if (phase === "Succeeded" || isTrue("Ready")) {
             return { ready: true };
         }
-        const states = containerStates(status);
-        return {
-            ready: false,
-            waitingFor: [`the pod is ${phase}`, why("PodScheduled"), ...states].filter(Boolean).join("; "),
-            failed: phase === "Failed",
-        };
+        const waitingFor = [`the pod is ${phase}`, troubleOf(object)].filter(Boolean).join("; ");
+        return { ready: false, waitingFor, failed: phase === "Failed" };
     }
     if (key === "batch/v1/Job") {
         return isTrue("Complete") || isTrue("SuccessCriteriaMet")
@@ -97,8 +94,12 @@ export function readinessOf(object: KubeObject): Readiness {
             return { ready: true };
         }
         const failed = condition("Progressing")?.status === "False";
-        const reason = failed ? why("Progressing") : why("ReplicaFailure") || why("Available");
-        return { ready: false, waitingFor: `${available ?? 0} of ${wanted} replicas are available; ${reason}`, failed };
+        const unavailable = isTrue("Available") ? "" : why("Available");
+        const reason = failed ? why("Progressing") : why("ReplicaFailure") || unavailable;
+        const rollout = updated === total ? "" : `${updated ?? 0} of ${total ?? 0} replicas are up to date`;
+        const counts = `${available ?? 0} of ${wanted} replicas are available`;
+        const waitingFor = [counts, rollout, reason].filter(Boolean).join("; ");
+        return { ready: false, waitingFor, failed };
     }
     if (key === "apps/v1/StatefulSet") {
         const wanted = number(spec.replicas, 1);
@@ -119,23 +120,45 @@ export function readinessOf(object: KubeObject): Readiness {
     return { ready: true };
 }
 
-function containerStates(status: PropertyMap): readonly string[] {
-    const statuses = [status.initContainerStatuses, status.containerStatuses].flatMap((list) =>
-        isArray(list) ? list : [],
-    );
-    return statuses.filter(isObject).flatMap(({ name, state }) => {
-        const { waiting, terminated } = isObject(state) ? state : {};
-        const found = isObject(waiting)
-            ? waiting
-            : isObject(terminated) && terminated.exitCode !== 0
-              ? terminated
-              : undefined;
-        return found
-            ? [
-                  `container ${asString(name) ?? ""}: ${[asString(found.reason), asString(found.message)].filter(Boolean).join(": ")}`,
-              ]
-            : [];
-    });
+/** By which labels the pods are found that an object is made of; undefined where it is of none. */
+export function podSelectorOf(object: KubeObject): string | undefined {
+    const spec = isObject(object.spec) ? object.spec : {};
+    const { matchLabels } = isObject(spec.selector) ? spec.selector : {};
+    return isObject(matchLabels) && podOwners.has(keyOf(object))
+        ? Object.entries(matchLabels)
+              .map(([key, value]) => `${key}=${asString(value) ?? ""}`)
+              .join(",")
+        : undefined;
+}
+
+/** Why a pod is not as it is to be: it cannot be scheduled, was evicted, or what its containers wait for or ended with. */
+export function troubleOf(pod: KubeObject): string {
+    const status = isObject(pod.status) ? pod.status : {};
+    const unscheduled = conditionOf(status, "PodScheduled");
+    const containers = [status.initContainerStatuses, status.containerStatuses]
+        .flatMap((list) => (isArray(list) ? list : []))
+        .filter(isObject);
+    return [reasonOf(unscheduled), reasonOf(status), ...containers.map(troubleOfContainer)].filter(Boolean).join("; ");
+}
+
+function troubleOfContainer({ name, state, lastState }: PropertyMap): string {
+    const { waiting, terminated } = isObject(state) ? state : {};
+    const { terminated: earlier } = isObject(lastState) ? lastState : {};
+    const ended = [terminated, earlier].find((end): end is PropertyMap => isObject(end) && end.exitCode !== 0);
+    const parts = [
+        isObject(waiting) ? reasonOf(waiting) : "",
+        ended ? `ended with exit code ${Number(ended.exitCode)} (${reasonOf(ended)})` : "",
+    ].filter(Boolean);
+    return parts.length === 0 ? "" : `container ${asString(name) ?? ""}: ${parts.join("; ")}`;
+}
+
+function conditionOf(status: PropertyMap, type: string): PropertyMap | undefined {
+    return (isArray(status.conditions) ? status.conditions : []).filter(isObject).find((entry) => entry.type === type);
+}
+
+/** `<reason>: <message>`, as far as they are there. */
+function reasonOf(object: PropertyMap | undefined): string {
+    return [asString(object?.reason), asString(object?.message)?.trim()].filter(Boolean).join(": ");
 }
 
 /**

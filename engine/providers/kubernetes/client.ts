@@ -94,6 +94,10 @@ export class KubeClient {
         return this.request("GET", path, { signal });
     }
 
+    public list(path: string, labelSelector: string, signal: AbortSignal): Promise<PropertyMap> {
+        return this.request("GET", path, { query: { labelSelector }, signal });
+    }
+
     /** Server-side apply. */
     public apply(
         path: string,
@@ -321,7 +325,9 @@ function statusError(code: number, status: PropertyMap): ApiError {
     const causes = (isArray(details.causes) ? details.causes : []).flatMap((cause) =>
         isObject(cause) ? [asString(cause.message) ?? ""] : [],
     );
-    return new ApiError(code, asString(status.reason) ?? "", asString(status.message) ?? `HTTP ${code}`, causes);
+    const message = asString(status.message) ?? `HTTP ${code}`;
+    const explained = code === 401 ? `${message}: the cluster does not accept the kubeconfig's credential` : message;
+    return new ApiError(code, asString(status.reason) ?? "", explained, causes);
 }
 
 /** The official client reads the variables of this process; ours may be others. */

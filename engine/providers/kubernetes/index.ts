@@ -26,7 +26,16 @@ import {
     type ProviderPackage,
     type ReadResult,
 } from "../provider";
-import { poll, propagationOf, readinessOf, skipsAwait, skipsAwaitOfDeletion, timeoutOf } from "./await";
+import {
+    podSelectorOf,
+    poll,
+    propagationOf,
+    readinessOf,
+    skipsAwait,
+    skipsAwaitOfDeletion,
+    timeoutOf,
+    troubleOf,
+} from "./await";
 import { ApiError, KubeClient, objectPath, type ResourceInfo } from "./client";
 import {
     annotationOf,
@@ -46,6 +55,7 @@ import {
     toOutputs,
     withMetadata,
     withName,
+    withSecretData,
 } from "./objects";
 
 /** Configuration of the provider that is supported; the rest is refused rather than ignored. */
@@ -63,6 +73,9 @@ const supportedConfig = new Set([
     "suppressDeprecationWarnings",
     "version",
 ]);
+
+/** Of the reasons why pods are not ready, this many are told. */
+const maxTroubles = 3;
 
 /** Field managers of this provider and of Pulumi's own: `pulumi-kubernetes` and `pulumi-kubernetes-<8 hex>`. */
 const ownManager = /^pulumi-kubernetes(-[0-9a-f]{8})?$/;
@@ -121,7 +134,7 @@ class KubernetesProvider implements Provider {
     }
 
     public async check(context: CallContext, olds: PropertyMap | undefined, news: PropertyMap): Promise<CheckResult> {
-        const named = withName(news, olds, context.name);
+        const named = withSecretData(withName(news, olds, context.name));
         const { apiVersion, kind } = kindOf(named);
         if (apiVersion === "" || kind === "") {
             return { inputs: named, failures: [{ reason: "it needs apiVersion and kind" }] };
@@ -429,11 +442,32 @@ class KubernetesProvider implements Provider {
             const reason = readiness.failed
                 ? readiness.waitingFor
                 : `not ready after ${seconds} s: ${readiness.waitingFor}`;
+            const all = [reason, ...(await this.podTroubles(context, live))].join("; ");
             throw new PartialFailure(id, outputs, [
-                `${kindOf(inputs).kind} "${id}" was applied, but did not become ready: ${reason}`,
+                `${kindOf(inputs).kind} "${id}" was applied, but did not become ready: ${all}`,
             ]);
         }
         return outputs;
+    }
+
+    /** What keeps an object's pods from being what it needs, each reason once; nothing where they may not be listed. */
+    private async podTroubles(context: CallContext, object: KubeObject): Promise<readonly string[]> {
+        const selector = podSelectorOf(object);
+        if (selector === undefined) {
+            return [];
+        }
+        const path = objectPath("v1", { plural: "pods", namespaced: true }, namespaceOf(object), "").replace(/\/$/, "");
+        const { items } = await this.client
+            .list(path, selector, context.signal)
+            .catch((): PropertyMap => ({ items: [] }));
+        const troubles = new Map<string, string>();
+        for (const pod of (isArray(items) ? items : []).filter(isObject)) {
+            const trouble = troubleOf(pod);
+            if (trouble !== "" && !troubles.has(trouble)) {
+                troubles.set(trouble, nameOfObject(pod) ?? "");
+            }
+        }
+        return [...troubles].slice(0, maxTroubles).map(([trouble, name]) => `pod ${name}: ${trouble}`);
     }
 
     /** The object's kind: as applied, or of one that is only read, from its type. */

@@ -142,7 +142,8 @@ export function toOutputs(inputs: PropertyMap, live: KubeObject, fieldManager: s
     };
 }
 
-function withSecretData(object: PropertyMap): PropertyMap {
+/** The data of a Secret are secret, however it was declared. */
+export function withSecretData(object: PropertyMap): PropertyMap {
     if (kindOf(object).kind !== "Secret") {
         return object;
     }
