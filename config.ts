@@ -1,6 +1,7 @@
 import { UserError } from "./contract/errors";
 import { buildTagPattern } from "./contract/layout";
 import type { Watchdogs } from "./contract/watchdogs";
+import { isConfidential } from "./contract/address";
 import type { AzureSettings } from "./config/azure";
 import { guid, readAzureSettings } from "./config/azure";
 import { amountOf, memorySteps } from "./config/memory";
@@ -287,6 +288,11 @@ function address(read: Reader, key: string): string {
     const url = value === "" || !URL.canParse(value) ? undefined : new URL(value);
     if (value !== "" && (!url || !/^https?:$/.test(url.protocol) || url.username !== "" || url.password !== "")) {
         throw new UserError(`${key} must be an http or https address without a password in it`);
+    }
+    if (url && !isConfidential(url)) {
+        throw new UserError(
+            `${key} must begin with https://, as ${url.host} is neither this machine nor a private address`,
+        );
     }
     return value;
 }

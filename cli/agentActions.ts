@@ -1,8 +1,11 @@
+import { messageOf } from "../contract/errors";
 import type { Watchdogs } from "../contract/watchdogs";
 import { awaitBuild } from "../launcher/await";
 import { BuildFailure } from "../launcher/buildFailure";
 import { Cluster } from "../launcher/cluster";
 import { containerSas } from "../launcher/store";
+import { Notifier } from "../launcher/notify/notifier";
+import { notifierSettings } from "../launcher/notify/settings";
 import { openStore, pollIntervalFor, required, storageCredential } from "./context";
 
 /** At most this much of a build's log is shown by `up`, in characters: the engine keeps what is shown in its state. */
@@ -54,6 +57,15 @@ export async function awaitJob(): Promise<void> {
         process.once(signal, () => interrupted.abort());
     }
     const log = new LimitedLog(buildTag);
+    const command = JSON.parse(required("KE1_COMMAND")) as readonly string[];
+    const tree = required("KE1_SOURCE_TREE");
+    const notifier = notifierOf(kubernetes);
+    const build = {
+        ...{ buildTag, namespace, command, stack: process.env["KE1_STACK"] || undefined },
+        ...{ job: jobs[0] ?? "", source: { commit: process.env["KE1_SOURCE_COMMIT"] || undefined, tree } },
+        startedAt: new Date(),
+    };
+    notifier.started(build);
     try {
         const result = await awaitBuild(
             kubernetes,
@@ -63,8 +75,8 @@ export async function awaitJob(): Promise<void> {
                 jobs,
                 memory: JSON.parse(required("KE1_MEMORY")) as readonly string[],
                 buildTag,
-                tree: required("KE1_SOURCE_TREE"),
-                command: JSON.parse(required("KE1_COMMAND")) as readonly string[],
+                tree,
+                command,
                 pollInterval: pollIntervalFor(containerUrl),
                 retries: Number(required("KE1_RETRIES")),
                 watchdogs: JSON.parse(required("KE1_WATCHDOGS")) as Watchdogs,
@@ -74,10 +86,17 @@ export async function awaitJob(): Promise<void> {
         );
         process.stderr.write(`${result.outcome}: ${countOf(result.artifactCount)}\n`);
         process.stdout.write(JSON.stringify(result));
+        const { outcome, attempt, durations, artifactCount: artifacts, manifestUrl, logsUrl: logUrl } = result;
+        const ending = { outcome, attempt, exitCode: 0, durations, artifacts, manifestUrl, logUrl };
+        notifier.ended(build, { ...ending, endedAt: new Date() });
     } catch (error) {
         if (!(error instanceof BuildFailure)) {
             throw error;
         }
+        const { job, exitCode, attempt, log: path } = error.details;
+        const { outcome, message } = error;
+        const logUrl = path && store.blobUrl(path);
+        notifier.ended(build, { outcome, message, endedAt: new Date(), job, exitCode, attempt, logUrl });
         if (interrupted.signal.aborted) {
             // An interrupted build holds nothing of the cluster; `up` starts it again.
             await kubernetes.suspendJob(namespace, error.details.job ?? jobs[0] ?? "", true);
@@ -87,6 +106,20 @@ export async function awaitJob(): Promise<void> {
         }
         process.stderr.write(failureReport(buildTag, error, log, (path) => store.blobUrl(path)));
         process.exitCode = 1;
+    } finally {
+        // Whoever cannot be told does not hold up the build's end for long.
+        await notifier.close();
+    }
+}
+
+/** A notifier that cannot be is a warning: it never fails a build. */
+function notifierOf(kubernetes: Cluster): Notifier {
+    const event = kubernetes.eventWriter();
+    try {
+        return new Notifier({ ...notifierSettings(), event });
+    } catch (error) {
+        process.stderr.write(`warning: nobody but the cluster is told of this build: ${messageOf(error)}\n`);
+        return new Notifier({ event });
     }
 }
 

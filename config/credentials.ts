@@ -15,7 +15,7 @@ export interface Credentials {
     readonly push?: RegistryCredential;
     /** For the cluster's pull; absent: no pull secret is made. */
     readonly pull?: RegistryCredential;
-    /** Signs what the webhook is sent; absent: it is not signed. */
+    /** Signs what the webhook is sent; absent: the environment's KE1_WEBHOOK_SECRET does. */
     readonly webhookSecret?: pulumi.Output<string>;
 }
 
@@ -30,13 +30,17 @@ export function readCredentials(config: pulumi.Config, environment: NodeJS.Proce
     if (Boolean(username) !== Boolean(password)) {
         throw new UserError("set both REGISTRY_USERNAME and REGISTRY_PASSWORD in the environment, or neither");
     }
+    const webhookSecret = secretOf(config, "webhookSecret", environment);
+    if (config.get("webhook") && !webhookSecret && !environment["KE1_WEBHOOK_SECRET"]) {
+        throw new UserError("webhook needs webhookSecret; run `pulumi config set --secret webhookSecret whsec_…`");
+    }
     return {
         push:
             username && password
                 ? { username, password: pulumi.secret(password) }
                 : configured(config, "registryUsername", "registryPassword", environment),
         pull: configured(config, "pullUsername", "pullPassword", environment),
-        webhookSecret: secretOf(config, "webhookSecret", environment),
+        webhookSecret,
     };
 }
 

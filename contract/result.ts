@@ -15,6 +15,8 @@ export interface BuildResult {
     /** At most `maxListedArtifacts`; the manifest has them all. */
     readonly artifacts: readonly ArtifactLocation[];
     readonly artifactCount: number;
+    /** The attempt that made it. */
+    readonly attempt: number;
     /** Seconds. */
     readonly durations: { readonly buildSeconds: number; readonly exportSeconds: number };
 }

@@ -51,6 +51,7 @@ export function resultOf(store: BuildStore, manifest: Manifest, outcome: Outcome
             .slice(0, maxListedArtifacts)
             .map((artifact) => ({ ...artifact, url: store.blobUrl(layout.artifact(tag, artifact.name)) })),
         artifactCount: manifest.artifacts.length,
+        attempt: manifest.attempt,
         durations: manifest.durations,
     };
 }

@@ -17,6 +17,7 @@ import {
     describePhase,
     diskExceeded,
     disruption,
+    exporterKilled,
     exporterResult,
     jobEnd,
     outcomeOfFailedJob,
@@ -58,6 +59,9 @@ export interface AwaitListener {
 /** What is known of the end of a build: it succeeded, or why it did not. */
 export type Ending = { readonly manifest: Manifest } | { readonly failure: BuildFailure };
 
+/** Milliseconds between two looks at whether Job and pod are still there. */
+const confirmInterval = 10_000;
+
 /** One Job of a build, from its start, or wherever it is found, to its end. */
 export class AwaitedBuild {
     private job: V1Job | undefined;
@@ -69,9 +73,14 @@ export class AwaitedBuild {
     private readonly log: AttemptLog;
     private readonly watchdog: Watchdog;
     private readonly patience: Patience;
-    private disruptions = 0;
-    private lastDisruption = "";
+    /** The pods that were disrupted, by their uid, and why. */
+    private readonly disruptions = new Map<string, string>();
+    private readonly formerPods = new Set<string>();
+    private podDeleted = false;
+    private confirmedAt = Date.now();
+    private isSuspended = false;
     private removedByForce: string | undefined;
+    private endedForExporter: string | undefined;
     private wake: () => void = () => undefined;
 
     public constructor(
@@ -123,6 +132,8 @@ export class AwaitedBuild {
             } else if (pods.length > 0 || this.jobName === this.request.jobs[0]) {
                 this.listener.phase("going on with a build that was cancelled or could not start");
             }
+            // What befell them is of the build's former life.
+            pods.forEach((pod) => this.formerPods.add(pod.metadata?.uid ?? ""));
             await this.cluster.suspendJob(namespace, name, false);
             this.job = await this.cluster.job(namespace, name);
         }
@@ -171,25 +182,27 @@ export class AwaitedBuild {
             createdAt(change.pod) > createdAt(this.pod)
         ) {
             if (this.pod && this.pod.metadata?.uid !== change.pod.metadata?.uid) {
-                this.beginNextAttempt(this.pod);
+                this.beginNextAttempt();
             }
             this.pod = change.pod;
+            this.podDeleted = change.deleted;
+            const why = disruption(change.pod);
+            const uid = change.pod.metadata?.uid ?? "";
+            if (why !== undefined && !this.formerPods.has(uid)) {
+                this.disruptions.set(uid, why);
+            }
         }
         this.wake();
     }
 
-    private beginNextAttempt(previous: V1Pod): void {
-        const why = disruption(previous);
-        if (why !== undefined) {
-            this.disruptions++;
-            this.lastDisruption = why;
-        }
+    private beginNextAttempt(): void {
         this.log.next();
         this.listener.phase("starting again in a new pod");
     }
 
     /** One look at everything: shows what is new, and says how the build ended if it did. */
     private async look(): Promise<Ending | undefined> {
+        await this.confirm();
         const phase = this.pod ? phaseOf(this.pod) : undefined;
         this.showPhase(phase);
         const given = await this.givenUp();
@@ -204,6 +217,22 @@ export class AwaitedBuild {
             }
         }
         return this.endingFromJob();
+    }
+
+    /** What was deleted while a watch was broken is not told by the next one. */
+    private async confirm(): Promise<void> {
+        if (Date.now() - this.confirmedAt < confirmInterval || this.jobDeleted) {
+            return;
+        }
+        const { namespace } = this.request;
+        const [job, pods] = await Promise.all([
+            this.cluster.job(namespace, this.jobName),
+            this.cluster.podsOfJob(namespace, this.jobName),
+        ]);
+        this.confirmedAt = Date.now();
+        const sameJob = job !== undefined && job.metadata?.uid === this.job?.metadata?.uid;
+        this.jobDeleted ||= !sameJob;
+        this.podDeleted ||= !pods.some(({ metadata }) => metadata?.uid === this.pod?.metadata?.uid);
     }
 
     private showPhase(phase: Phase | undefined): void {
@@ -285,7 +314,7 @@ export class AwaitedBuild {
                 ? this.endingOf(manifest)
                 : this.failure("Cancelled", "the Job was deleted while the build was under way");
         }
-        if (this.job?.spec?.suspend && this.pod && phaseOf(this.pod).name === "ended") {
+        if (this.job?.spec?.suspend && this.podHasEnded()) {
             return this.failure("Cancelled", "the build was cancelled; `ke1 up` starts it again");
         }
         const end = this.job && jobEnd(this.job);
@@ -321,11 +350,11 @@ export class AwaitedBuild {
             // Kubernetes takes it for a disruption and would start it again, to fill the disk again.
             return this.giveUp("BuildFailed", `the build used more disk than it may (diskLimit): ${overDisk}`);
         }
-        if (this.disruptions > this.request.retries) {
-            const why = `${this.disruptions} times, the last time by: ${this.lastDisruption}`;
-            return this.giveUp("Disrupted", `the build was started again and disrupted again, ${why}`);
+        if (this.disruptions.size > this.request.retries) {
+            return this.disruptedTooOften();
         }
-        const stuck = this.watchdog.look(this.job, this.pod, Date.now());
+        await this.endWithoutExporter();
+        const stuck = this.watchdog.look(this.job, this.podDeleted ? undefined : this.pod, Date.now());
         if (!stuck) {
             return undefined;
         }
@@ -337,6 +366,46 @@ export class AwaitedBuild {
             return undefined;
         }
         return this.giveUp(stuck.outcome, stuck.message);
+    }
+
+    /** Suspended at once, so that there is no other attempt; told when this one has stored what it can. */
+    private async disruptedTooOften(): Promise<Ending | undefined> {
+        if (!this.isSuspended) {
+            this.isSuspended = true;
+            await this.cluster.suspendJob(this.request.namespace, this.jobName, true);
+        }
+        if (!this.podHasEnded()) {
+            return this.removeIfStuck();
+        }
+        const manifest = await this.store.manifest(this.request.buildTag);
+        if (manifest) {
+            return this.endingOf(manifest);
+        }
+        const why = `${this.disruptions.size} times, the last time by: ${[...this.disruptions.values()].at(-1) ?? ""}`;
+        return this.failure("Disrupted", `the build was started again and disrupted again, ${why}`);
+    }
+
+    /** Whether the newest pod runs no more: also when it is gone, for a node that is lost never says that it has ended. */
+    private podHasEnded(): boolean {
+        return this.pod !== undefined && (this.podDeleted || phaseOf(this.pod).name === "ended");
+    }
+
+    /** Without its exporter a build would run on for nothing: its attempt is ended, and the Job makes another. */
+    private async endWithoutExporter(): Promise<void> {
+        const name = this.pod?.metadata?.name;
+        const code = this.pod && exporterKilled(this.pod);
+        if (
+            !this.pod ||
+            code === undefined ||
+            this.podHasEnded() ||
+            name === undefined ||
+            name === this.endedForExporter
+        ) {
+            return;
+        }
+        this.endedForExporter = name;
+        this.listener.phase(`the exporter was killed (exit code ${code}): ending this attempt`);
+        await this.cluster.deletePod(this.request.namespace, name);
     }
 
     private async giveUp(outcome: Outcome, message: string): Promise<Ending> {
@@ -360,6 +429,13 @@ export class AwaitedBuild {
      * A pod of a node that is lost stays until the node is back, and no other is made as long as it does. Its build may
      * still run there: the store's lease keeps it from being stored twice.
      */
+    private async removeIfStuck(): Promise<undefined> {
+        const stuck = this.watchdog.look(this.job, this.pod, Date.now());
+        if (stuck?.kind === "terminate") {
+            await this.removeByForce(stuck.message);
+        }
+    }
+
     private async removeByForce(why: string): Promise<void> {
         const name = this.pod?.metadata?.name;
         if (name === undefined || name === this.removedByForce) {
@@ -425,6 +501,10 @@ export class AwaitedBuild {
     }
 
     private async failure(outcome: Outcome, message: string, exitCode?: number): Promise<Ending> {
+        // The exporter may have begun an attempt beside a build that never started.
+        if (this.log.attempt === undefined && this.job) {
+            await this.log.follow(this.pod?.metadata?.uid);
+        }
         const events = outcome === "BuildFailed" ? [] : await this.events();
         // Without a Job there is nothing that the cluster knows and the store does not.
         if (this.job) {
@@ -433,7 +513,8 @@ export class AwaitedBuild {
             await recordPodInfo(this.store, failed, this.listener.phase);
         }
         const wantsMemory = outcome === "OutOfMemory" && this.pod && outOfMemory(this.pod) === buildContainer;
-        const details = { exitCode, log: this.log.path, events, job: this.jobName, wantsMemory };
+        const { attempt, path: log } = this.log;
+        const details = { exitCode, attempt, log, events, job: this.jobName, wantsMemory };
         return { failure: new BuildFailure(outcome, message, details) };
     }
 

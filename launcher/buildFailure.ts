@@ -11,6 +11,8 @@ export class BuildFailure extends Error {
             /** The Job that was awaited last. */
             readonly job?: string;
             readonly exitCode?: number;
+            /** Absent where no exporter has begun one. */
+            readonly attempt?: number;
             /** The log's blob path, when there is a log. */
             readonly log?: string;
             readonly events?: readonly string[];

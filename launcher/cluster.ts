@@ -13,6 +13,8 @@ import {
 
 import { UserError } from "../contract/errors";
 import { queueNameLabel } from "../contract/labels";
+import type { EventWriter } from "./notify/event";
+import { eventReporter, eventWriter } from "./notify/event";
 import { createdAt } from "./podStatus";
 
 /** Which cluster, and as whom. */
@@ -111,6 +113,11 @@ export class Cluster {
         }
     }
 
+    /** Ends a pod in good order. */
+    public async deletePod(namespace: string, name: string): Promise<void> {
+        await undefinedIfMissing(this.core.deleteNamespacedPod({ namespace, name }));
+    }
+
     /** Takes a pod's object away at once, whatever its node does. */
     public async deletePodByForce(namespace: string, name: string): Promise<void> {
         await undefinedIfMissing(this.core.deleteNamespacedPod({ namespace, name, gracePeriodSeconds: 0 }));
@@ -124,6 +131,7 @@ export class Cluster {
             limit: 50,
         });
         return found.items
+            .filter((event) => event.reportingComponent !== eventReporter)
             .filter((event) => event.type !== "Normal" || event.reason === "Preempted" || event.reason === "Killing")
             .sort((a, b) => eventTime(a) - eventTime(b))
             .slice(-8)
@@ -131,6 +139,11 @@ export class Cluster {
                 const count = event.count !== undefined && event.count > 1 ? ` (${event.count} times)` : "";
                 return `${event.reason ?? ""}: ${(event.message ?? "").trim()}${count}`;
             });
+    }
+
+    /** Writes events on Jobs. */
+    public eventWriter(): EventWriter {
+        return eventWriter(this.batch, this.core);
     }
 
     /** Creates the Secret, or gives it new content. The content goes nowhere else. */

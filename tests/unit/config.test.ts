@@ -34,7 +34,10 @@ describe("the configuration", () => {
             config: Record<string, { type: string; description: string; default: unknown }>;
         };
         const local = settings();
-        const read = { ...local, ...settings(azure).azure, ...local, ...local.watchdogs } as unknown as Record<string, unknown>;
+        const read = { ...local, ...settings(azure).azure, ...local, ...local.watchdogs } as unknown as Record<
+            string,
+            unknown
+        >;
         for (const [key, declared] of Object.entries(project.config)) {
             assert.ok(declared.description.length > 20, `${key} is described`);
             assert.notEqual(declared.default, undefined, `${key} has a default`);
@@ -146,8 +149,17 @@ describe("the configuration", () => {
         ["a weight beyond 100", { nodePreferences: '["101: a=b"]' }, /a weight from 1 to 100/],
         ["a toleration of no effect there is", { tolerations: '["a=b:Never"]' }, /is no taint/],
         ["a priority class that cannot be", { priorityClass: "High!" }, /priorityClass must be/],
-        ["to try again with less", { memoryRetryLimit: "1Gi" }, /memoryRetryLimit \(1Gi\) must be more than memoryLimit/],
+        [
+            "to try again with less",
+            { memoryRetryLimit: "1Gi" },
+            /memoryRetryLimit \(1Gi\) must be more than memoryLimit/,
+        ],
         ["an address with a password", { webhook: "https://a:b@c.d/" }, /webhook must be .* without a password/],
+        [
+            "an address that anybody on the way can read",
+            { webhook: "http://example.com/" },
+            /webhook must begin with https/,
+        ],
         ["an address that is none", { pushgateway: "gateway:9091" }, /pushgateway must be an http or https address/],
         ["spot nodes without Azure", { spot: "true" }, /spot is for the target azure/],
         ["a group that cannot be", { launchers: '["a b"]' }, /each of launchers must be/],
