@@ -55,7 +55,7 @@ platform-down: dist/ke1.js ## stop the embedded platform
 
 # --- tests ----------------------------------------------------------------------------------------------------------
 
-.PHONY: test lint unit integration bench
+.PHONY: test lint unit integration faults bench
 test: lint unit integration ## everything
 
 lint: node_modules/.stamp ## types, rules, format
@@ -77,6 +77,15 @@ unit: all ## tests without a cluster
 integration: all ## tests on the embedded platform
 	@bin/ke1 platform up
 	@$(BIN)/mocha --config tests/mocharc.integration.json
+	@N=6 $(BIN)/mocha --config tests/mocharc.faults.json tests/faults/random.test.ts
+
+# CASE picks some of the fixed set; SEED makes the same random builds and faults again, and is printed with them.
+FAULTS := $(BIN)/mocha --config tests/mocharc.faults.json
+faults: all ## each fault once, then N (20) builds with random ones; CASE=... picks, SEED=... repeats
+	@bin/ke1 platform up
+	@$(FAULTS) --parallel --jobs 3 tests/faults/build.test.ts tests/faults/start.test.ts tests/faults/store.test.ts
+	@$(FAULTS) tests/faults/platform.test.ts
+	@N=$(or $(N),20) $(FAULTS) tests/faults/random.test.ts
 
 bench: all ## timings against kubectl, as ratios in one run
 	@bin/ke1 platform up

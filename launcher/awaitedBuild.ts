@@ -236,8 +236,9 @@ export class AwaitedBuild {
     }
 
     private showPhase(phase: Phase | undefined): void {
-        // By name: kubelet's messages on a pull that fails take turns.
-        const name = phase?.name ?? "";
+        // By name: kubelet's messages on a pull that fails take turns. Why there is no node is known a moment later.
+        const isExplained = phase?.name === "unscheduled" && phase.detail !== "";
+        const name = isExplained ? "waiting for a node" : (phase?.name ?? "");
         if (name !== this.lastPhase) {
             this.lastPhase = name;
             this.phaseSince = Date.now();
@@ -314,7 +315,7 @@ export class AwaitedBuild {
                 ? this.endingOf(manifest)
                 : this.failure("Cancelled", "the Job was deleted while the build was under way");
         }
-        if (this.job?.spec?.suspend && this.podHasEnded()) {
+        if (this.job?.spec?.suspend && !this.isSuspended && this.podHasEnded()) {
             return this.failure("Cancelled", "the build was cancelled; `ke1 up` starts it again");
         }
         const end = this.job && jobEnd(this.job);
@@ -456,10 +457,14 @@ export class AwaitedBuild {
         if (!end || !this.job) {
             return undefined;
         }
+        const hint = this.pod ? exporterResult(this.pod) : undefined;
+        const said =
+            hint?.message !== undefined && hint.outcome === "ExportFailed" && end.reason !== "DeadlineExceeded";
+        const failed = said ? hint : outcomeOfFailedJob(this.job, this.pod);
         const message = end.complete
             ? "the Job is complete, but the store does not answer: `ke1 up` looks again"
-            : outcomeOfFailedJob(this.job, this.pod).message;
-        const outcome = end.complete ? "ExportFailed" : outcomeOfFailedJob(this.job, this.pod).outcome;
+            : (failed.message ?? "");
+        const outcome = end.complete ? "ExportFailed" : failed.outcome;
         return { failure: new BuildFailure(outcome, message, { log: this.log.path, job: this.jobName }) };
     }
 

@@ -4,8 +4,13 @@ import { RestError } from "@azure/storage-blob";
 
 import { messageOf } from "../contract/errors";
 
-/** How long the cluster or the store may be away before that is said to be the end of it, in milliseconds. */
-const limit = 120_000;
+/**
+ * How long the cluster or the store may be away before that is said to be the end of it, in milliseconds. Longer than the
+ * exporter waits at the end of a build (docs/exporter.md), so that its outcome is known by then.
+ */
+const limit = 240_000;
+/** After this, in milliseconds, what is known without the one that is away is good enough. */
+const enough = 30_000;
 const pause = 1000;
 
 /** What the network says when nobody answers (node:net, undici). */
@@ -54,15 +59,12 @@ export class Patience {
             return this.answered(await ask());
         } catch (error) {
             const isNew = this.awaySince === undefined;
-            try {
-                this.bear(error);
-            } catch (lasting) {
-                const known = otherwise();
-                if (known !== undefined) {
-                    return known;
-                }
-                throw lasting;
+            const away = Date.now() - (this.awaySince ?? Date.now());
+            const known = away > enough || !mayPass(error) ? otherwise() : undefined;
+            if (known !== undefined) {
+                return known;
             }
+            this.bear(error);
             await setTimeout(isNew ? 0 : pause);
             return undefined;
         }
@@ -91,7 +93,9 @@ export class Patience {
 /** Whether trying again can help: nobody answered, or the server said that it could not for now. */
 export function mayPass(error: unknown): boolean {
     if (error instanceof RestError) {
-        return error.code === "REQUEST_SEND_ERROR" || isServerError(error.statusCode);
+        const code = error.code ?? "";
+        // Its code is the network's own, where there is one.
+        return code === "REQUEST_SEND_ERROR" || networkCodes.has(code) || isServerError(error.statusCode);
     }
     const { code, cause } = error as { readonly code?: unknown; readonly cause?: unknown };
     return (

@@ -87,6 +87,15 @@ export function exporterResult(pod: V1Pod): ExporterResult | undefined {
     }
 }
 
+/**
+ * The exit code of an exporter that did not end by its own decision (docs/exporter.md has those that it ends with), while
+ * the build beside it runs on.
+ */
+export function exporterKilled(pod: V1Pod): number | undefined {
+    const code = statusOf(pod, exporterContainer)?.state?.terminated?.exitCode;
+    return code !== undefined && code > 3 ? code : undefined;
+}
+
 /** Whether the kernel's OOM killer struck in a container. */
 export function outOfMemory(pod: V1Pod): string | undefined {
     return pod.status?.containerStatuses?.find((status) => status.state?.terminated?.reason === "OOMKilled")?.name;
@@ -153,13 +162,17 @@ export function outcomeOfFailedJob(
     if (!pod) {
         return { outcome: "Disrupted", message: `the build's pod is gone: ${end?.message ?? ""}` };
     }
-    const killed = outOfMemory(pod);
-    if (killed) {
-        return { outcome: "OutOfMemory", message: `the container \`${killed}\` used more memory than its limit` };
+    const exceeded = outOfMemory(pod);
+    if (exceeded) {
+        return { outcome: "OutOfMemory", message: `the container \`${exceeded}\` used more memory than its limit` };
     }
     const why = disruption(pod);
     if (why) {
         return { outcome: "Disrupted", message: why };
+    }
+    const killed = exporterKilled(pod);
+    if (killed !== undefined) {
+        return { outcome: "ExportFailed", message: `the exporter was killed (exit code ${killed})` };
     }
     const exitCode = statusOf(pod, buildContainer)?.state?.terminated?.exitCode;
     if (exitCode !== undefined && exitCode !== 0) {

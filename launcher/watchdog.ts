@@ -72,16 +72,19 @@ export class Watchdog {
 }
 
 function stateOf(job: V1Job | undefined, pod: V1Pod | undefined, now: number): State {
-    if (!job || job.spec?.suspend || jobEnd(job)) {
+    if (!job || jobEnd(job)) {
         return "moving";
     }
     if (!pod) {
-        return "pod";
+        return job.spec?.suspend ? "moving" : "pod";
     }
     // The time to end in is over at the deletion's timestamp.
     const deletion = pod.metadata?.deletionTimestamp;
     if (deletion && phaseOf(pod).name !== "ended") {
         return new Date(deletion).getTime() < now ? "terminate" : "moving";
+    }
+    if (job.spec?.suspend) {
+        return "moving";
     }
     switch (phaseOf(pod).name) {
         case "unscheduled":

@@ -92,6 +92,8 @@ describe("a cluster or a store that does not answer", () => {
         assert.equal(mayPass(refused), true);
         assert.equal(mayPass(Object.assign(new Error("fetch failed"), { cause: refused })), true);
         assert.equal(mayPass(new RestError("no", { code: "REQUEST_SEND_ERROR" })), true);
+        // As the SDK has it of Node.js.
+        assert.equal(mayPass(new RestError("no", { code: "ECONNREFUSED" })), true);
         assert.equal(mayPass(new RestError("busy", { statusCode: 503 })), true);
         assert.equal(mayPass(Object.assign(new Error("apiserver"), { code: 503 })), true);
         assert.equal(mayPass(new RestError("no", { statusCode: 403 })), false);
