@@ -1,9 +1,17 @@
+import type { KeyObject } from "node:crypto";
+import { once } from "node:events";
+import * as fs from "node:fs";
+
 import { buildTagLabel } from "../contract/labels";
-import { UserError } from "../contract/errors";
+import { messageOf, UserError } from "../contract/errors";
 import { downloadArtifacts } from "../launcher/artifacts";
 import { listBuilds } from "../launcher/builds";
 import { Cluster } from "../launcher/cluster";
+import { examine, shown } from "../launcher/evidence";
 import { showLog } from "../launcher/logs";
+import { TerminalView } from "../launcher/logView";
+import { parsePublicKey } from "../launcher/signature";
+import { evidenceIn, evidenceOf, verifyDirectory, verifyStore } from "../launcher/verify";
 import { resolveSource } from "../source/resolve";
 import { openStore, pollIntervalFor } from "./context";
 import { stackSettings } from "./settings";
@@ -21,6 +29,11 @@ export interface LogsOptions extends StackOptions {
 export interface ArtifactsOptions extends StackOptions {
     readonly to?: string;
     readonly json: boolean;
+}
+
+export interface VerifyOptions extends StackOptions {
+    readonly key?: string;
+    readonly from?: string;
 }
 
 export interface BuildsOptions extends StackOptions {
@@ -53,16 +66,31 @@ export async function logs(tag: string | undefined, options: LogsOptions): Promi
     const { store, buildTag, containerUrl } = open(options, tag);
     const interrupted = new AbortController();
     process.once("SIGINT", () => interrupted.abort());
-    const shown = await showLog(
+    // Whoever reads may have seen enough.
+    const unread = new AbortController();
+    process.stdout.once("close", () => unread.abort());
+    // A person gets what is safe to look at; a program gets the bytes.
+    const view = process.stdout.isTTY ? new TerminalView() : undefined;
+    const end = await showLog(
         store,
         buildTag,
         { follow: options.follow, offset, pollInterval: pollIntervalFor(containerUrl), startLimit: 60_000 },
-        (bytes) => process.stdout.write(bytes),
-        interrupted.signal,
+        async (bytes) => written(view ? view.show(bytes) : bytes),
+        AbortSignal.any([interrupted.signal, unread.signal]),
     );
+    if (view) {
+        await written(view.end());
+    }
     if (interrupted.signal.aborted) {
-        process.stderr.write(`go on with: ke1 logs ${buildTag} --follow --offset ${shown.offset}\n`);
+        process.stderr.write(`go on with: ke1 logs ${buildTag} --follow --offset ${end.offset}\n`);
         process.exitCode = 130;
+    }
+}
+
+/** Waits until the reader has taken it, or is gone. */
+async function written(content: Buffer | string): Promise<void> {
+    if (!process.stdout.write(content) && !process.stdout.destroyed) {
+        await Promise.race([once(process.stdout, "drain"), once(process.stdout, "close")]).catch(() => undefined);
     }
 }
 
@@ -86,6 +114,49 @@ export async function artifacts(tag: string | undefined, options: ArtifactsOptio
         for (const artifact of manifest.artifacts) {
             process.stdout.write(`${artifact.sha256}  ${String(artifact.size).padStart(12)}  ${artifact.name}\n`);
         }
+    }
+}
+
+/** Verifies a build in the store, or in a directory. */
+export async function verify(tag: string | undefined, options: VerifyOptions): Promise<void> {
+    const key = options.key === undefined ? undefined : publicKey(options.key);
+    const opened = options.from === undefined ? open(options, tag) : undefined;
+    const evidence = opened ? await evidenceOf(opened.store, opened.buildTag) : evidenceIn(options.from ?? "");
+    if (opened && !evidence.manifest) {
+        throw new UserError(`${opened.buildTag} was not built; \`ke1 builds\` lists what there is`);
+    }
+    const { manifest, problems, signedBy, claimedKeys } = examine(evidence, key, opened?.buildTag ?? tag);
+    const note = (text: string) => process.stderr.write(`${text}\n`);
+    const all = [...problems];
+    if (manifest) {
+        all.push(
+            ...(opened
+                ? await verifyStore(opened.store, manifest, note)
+                : await verifyDirectory(options.from ?? "", manifest)),
+        );
+    }
+    if (all.length > 0 || !manifest) {
+        process.stdout.write(all.map((problem) => `${problem}\n`).join(""));
+        throw new Error(`${shown(manifest?.buildTag ?? tag ?? options.from)} does not verify`);
+    }
+    if (!signedBy) {
+        note(
+            claimedKeys.length > 0
+                ? `it is signed, it says, by ${claimedKeys.map(shown).join(", ")}; give --key to check that`
+                : "it is not signed: whoever may write to the store can change it",
+        );
+    }
+    process.stdout.write(
+        `${manifest.buildTag}: ${manifest.artifacts.length} artifacts verified, ` +
+            `of ${manifest.source.commit ?? manifest.source.tree}${signedBy ? `, signed by ${signedBy}` : ""}\n`,
+    );
+}
+
+function publicKey(file: string): KeyObject {
+    try {
+        return parsePublicKey(fs.readFileSync(file, "utf8"));
+    } catch (error) {
+        throw new UserError(`--key ${file}: ${messageOf(error)}`);
     }
 }
 

@@ -1,6 +1,6 @@
 import { Command } from "commander";
 
-import type { ArtifactsOptions, BuildsOptions, LogsOptions, StackOptions } from "./buildActions";
+import type { ArtifactsOptions, BuildsOptions, LogsOptions, StackOptions, VerifyOptions } from "./buildActions";
 import { withStackOptions } from "./projectDirectory";
 
 /** The commands that look at builds. They need the store, and not the stack: they work after `ke1 destroy` too. */
@@ -20,6 +20,12 @@ export function buildCommands(): Command[] {
             .action(async (tag: string | undefined, options: ArtifactsOptions) =>
                 (await actions()).artifacts(tag, options),
             ),
+        withStackOptions(new Command("verify"))
+            .description("check a build's artifacts, manifest and provenance against one another, and its signature")
+            .argument("[tag]", "BUILD_TAG; by default that of the stack's source, or of the directory")
+            .option("--key <file>", "public key (PEM) by which the provenance must be signed")
+            .option("--from <directory>", "what `ke1 artifacts --to` has made, instead of the store; needs no network")
+            .action(async (tag: string | undefined, options: VerifyOptions) => (await actions()).verify(tag, options)),
         withStackOptions(new Command("builds"))
             .description("list the builds that the store knows of")
             .option("--json", "as JSON", false)

@@ -6,7 +6,13 @@
  *     <BUILD_TAG>/attempts/<n>/started.json finished.json podinfo.json
  *     <BUILD_TAG>/attempts/lease
  *     <BUILD_TAG>/provenance.json
+ *     <BUILD_TAG>/provenance.dsse.json
  *     <BUILD_TAG>/manifest.json
+ *
+ * What is transient is an append blob, what is kept a block blob: a rule that deletes what is old cannot name `logs/`, as
+ * the BUILD_TAG comes before it, but it can name a type of blob. So logs and all below `attempts/` are append blobs, and
+ * artifacts, provenance and manifest are block blobs. A document in an append blob is a line of JSON; the last line counts,
+ * and a blob without one is not there yet. Nothing is written over: a store may have a policy that keeps what there is.
  */
 export const layout = {
     binPrefix: (tag: string) => `${tag}/bin/`,
@@ -19,6 +25,8 @@ export const layout = {
     lease: (tag: string) => `${tag}/attempts/lease`,
     manifest: (tag: string) => `${tag}/manifest.json`,
     provenance: (tag: string) => `${tag}/provenance.json`,
+    /** The provenance, signed: a DSSE envelope. Only there when a key is configured. */
+    envelope: (tag: string) => `${tag}/provenance.dsse.json`,
 } as const;
 
 /**

@@ -12,9 +12,19 @@ import type { BuildStore } from "./store";
 /** How many artifacts are fetched at once. */
 const parallelDownloads = 8;
 
+/** Where, beside the artifacts, the documents are put that say what they are. */
+export const evidenceDirectory = ".ke1";
+
+/** Their names there. */
+export const evidenceFiles = {
+    manifest: "manifest.json",
+    provenance: "provenance.json",
+    envelope: "provenance.dsse.json",
+} as const;
+
 /**
  * Downloads a build's artifacts to a directory and verifies size and SHA-256 of each against the manifest. A file is
- * there whole and verified, or not at all.
+ * there whole and verified, or not at all. Last come the documents by which `ke1 verify --from` can do that again.
  *
  * @throws Error naming the artifact that is not what the manifest says.
  */
@@ -33,6 +43,13 @@ export async function downloadArtifacts(
         inside(root, path.relative(root, path.resolve(path.dirname(file), link.target)));
         return { file, target: link.target };
     });
+    for (const { name } of [...manifest.artifacts, ...(manifest.links ?? [])]) {
+        if (name === evidenceDirectory || name.startsWith(`${evidenceDirectory}/`)) {
+            throw new UserError(
+                `the build has made ${name}, where its manifest and provenance belong; nothing was written`,
+            );
+        }
+    }
     const work = async () => {
         for (let artifact = pending.shift(); artifact; artifact = pending.shift()) {
             const file = targets.get(artifact.name) ?? "";
@@ -46,6 +63,20 @@ export async function downloadArtifacts(
         fs.mkdirSync(path.dirname(file), { recursive: true });
         fs.rmSync(file, { force: true });
         fs.symlinkSync(target, file);
+    }
+    await downloadEvidence(store, manifest.buildTag, path.join(root, evidenceDirectory));
+}
+
+async function downloadEvidence(store: BuildStore, tag: string, directory: string): Promise<void> {
+    fs.mkdirSync(directory, { recursive: true });
+    for (const document of ["provenance", "envelope", "manifest"] as const) {
+        const file = path.join(directory, evidenceFiles[document]);
+        const content = await store.content(layout[document](tag));
+        // What an earlier download has left there is of another build, perhaps.
+        fs.rmSync(file, { force: true });
+        if (content) {
+            fs.writeFileSync(file, content);
+        }
     }
 }
 

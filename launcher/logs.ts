@@ -1,6 +1,10 @@
+import { setTimeout as sleep } from "node:timers/promises";
+
 import { UserError } from "../contract/errors";
-import { LogFollower } from "./logFollower";
 import type { BuildStore } from "./store";
+
+/** At most this much of a log is read at once, in bytes. */
+const readLimit = 4 * 1024 * 1024;
 
 export interface ShowLogOptions {
     /** Go on until the build ends. */
@@ -14,34 +18,59 @@ export interface ShowLogOptions {
 }
 
 /**
- * Writes the log of a build's last attempt, byte for byte.
+ * Passes on the log of a build's last attempt, byte for byte.
  *
+ * @param onBytes is waited for, so that no more of the log is in memory than its reader has taken
+ * @returns the byte to go on at; all before it were passed on
  * @throws UserError when there is no such build.
  */
 export async function showLog(
     store: BuildStore,
     buildTag: string,
     options: ShowLogOptions,
-    onBytes: (bytes: Buffer) => void,
+    onBytes: (bytes: Buffer) => Promise<void> | void,
     signal: AbortSignal,
 ): Promise<{ readonly offset: number }> {
     const begun = Date.now();
-    let attempt = (await store.attempts(buildTag)).at(-1);
-    while (!attempt?.started) {
-        if (!options.follow || Date.now() - begun > options.startLimit || signal.aborted) {
+    let attempt = await lastAttempt(store, buildTag);
+    while (!attempt) {
+        if (!options.follow || Date.now() - begun > options.startLimit) {
             throw new UserError(`there is no log of ${buildTag}; \`ke1 builds\` lists what there is`);
         }
-        await new Promise((resolve) => setTimeout(resolve, options.pollInterval));
-        attempt = (await store.attempts(buildTag)).at(-1);
+        if (!(await pause(options.pollInterval, signal))) {
+            return { offset: options.offset };
+        }
+        attempt = await lastAttempt(store, buildTag);
     }
-    const follower = new LogFollower(store, `${buildTag}/${attempt.started.log}`, options.offset);
+    let { offset } = options;
     for (;;) {
         // Asked for first: what is in the log when the build has finished is all there will be.
-        const finished = await store.finished(buildTag, attempt.attempt);
-        await follower.drain(onBytes);
-        if (finished || !options.follow || signal.aborted) {
-            return { offset: follower.offset };
+        const finished = await store.finished(buildTag, attempt.number);
+        let bytes: Buffer | undefined;
+        do {
+            bytes = signal.aborted ? undefined : await store.bytes(`${buildTag}/${attempt.log}`, offset, readLimit);
+            if (bytes && bytes.length > 0) {
+                await onBytes(bytes);
+                offset += bytes.length;
+            }
+        } while (bytes?.length === readLimit);
+        if (finished || !options.follow || !(await pause(options.pollInterval, signal))) {
+            return { offset };
         }
-        await new Promise((resolve) => setTimeout(resolve, options.pollInterval));
     }
+}
+
+/** A number may be taken by an attempt that could not say anything: that one has no log. */
+async function lastAttempt(
+    store: BuildStore,
+    buildTag: string,
+): Promise<{ readonly number: number; readonly log: string } | undefined> {
+    const last = (await store.attempts(buildTag)).findLast(({ started }) => started !== undefined);
+    return last?.started && { number: last.attempt, log: last.started.log };
+}
+
+/** @returns whether to go on */
+async function pause(milliseconds: number, signal: AbortSignal): Promise<boolean> {
+    await sleep(milliseconds, undefined, { signal }).catch(() => undefined);
+    return !signal.aborted;
 }

@@ -77,6 +77,17 @@ export class BuildStore {
         return tags;
     }
 
+    /** The names of all blobs that begin so. */
+    public async names(prefix: string): Promise<readonly string[]> {
+        const names: string[] = [];
+        await this.asked(async () => {
+            for await (const blob of this.container.listBlobsFlat({ prefix })) {
+                names.push(blob.name);
+            }
+        });
+        return names;
+    }
+
     /**
      * What a blob has from byte `offset` on; empty when it has no more. `limit` bounds what is held in memory, in bytes.
      *
@@ -113,25 +124,31 @@ export class BuildStore {
         return response.readableStreamBody;
     }
 
+    /** Writes a document of an attempt: it counts instead of one that is there (contract/layout.ts). */
     public async putDocument(path: string, document: unknown): Promise<void> {
-        const content = JSON.stringify(document);
-        const blob = this.container.getBlockBlobClient(path);
-        await this.asked(() =>
-            blob.upload(content, Buffer.byteLength(content), {
-                blobHTTPHeaders: { blobContentType: "application/json" },
-            }),
-        );
+        const line = `${JSON.stringify(document)}\n`;
+        const blob = this.container.getAppendBlobClient(path);
+        await this.asked(async () => {
+            await blob.createIfNotExists({ blobHTTPHeaders: { blobContentType: "application/json" } }).catch(isThere);
+            await blob.appendBlock(line, Buffer.byteLength(line));
+        });
     }
 
-    private async document<T>(path: string): Promise<T | undefined> {
+    /** A blob's content, if it is there. For what is small. */
+    public async content(path: string): Promise<Buffer | undefined> {
         try {
-            return JSON.parse((await this.container.getBlobClient(path).downloadToBuffer()).toString("utf8")) as T;
+            return await this.container.getBlobClient(path).downloadToBuffer();
         } catch (error) {
             if (error instanceof RestError && error.statusCode === 404) {
                 return undefined;
             }
             throw explained(error, this.url);
         }
+    }
+
+    private async document<T>(path: string): Promise<T | undefined> {
+        const content = await this.content(path);
+        return content === undefined ? undefined : (lastDocument(content.toString("utf8")) as T | undefined);
     }
 
     private async asked<T>(request: () => Promise<T>): Promise<T> {
@@ -141,6 +158,21 @@ export class BuildStore {
             throw explained(error, this.url);
         }
     }
+}
+
+/** A store with an immutability policy may name that, and not the condition, as its reason to refuse. */
+function isThere(error: unknown): void {
+    if (!(error instanceof RestError) || error.code?.startsWith("BlobImmutableDueTo") !== true) {
+        throw error;
+    }
+}
+
+/** What a document's blob says: JSON, or lines of it of which the last one counts; undefined while there is none. */
+export function lastDocument(content: string): unknown {
+    const lines = content.trimEnd().split("\n");
+    // What is kept is indented for people: one document, of many lines.
+    const last = lines.length > 1 && lines[0] === "{" ? content : (lines.at(-1) ?? "");
+    return last.trim() === "" ? undefined : (JSON.parse(last) as unknown);
 }
 
 /**

@@ -1,9 +1,11 @@
 package e2e
 
 import (
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -139,11 +141,12 @@ func TestOddNames(t *testing.T) {
 	odd := []string{
 		"-leading dash", "per%cent%2F", "question?mark", "hash#tag", "plus+and&", "ünïcödé ☃", "e\u0301", "\u00e9", "'quotes\"",
 		"directory with space/ .hidden", "colon:star*", strings.Repeat("long", 63), "😀", "[x]{y}", "~", "a=b;c",
+		strings.Repeat("n", 255), strings.Repeat("ü", 127) + "x", "..lookalike", "…", "a..b", "\u2024\u2024", "trailing space ", "empty", "%2e%2e",
 	}
 	must(t, os.Mkdir(filepath.Join(p.source, "bin"), 0o755))
 	must(t, os.Mkdir(filepath.Join(p.source, "bin", "directory with space"), 0o755))
 	for _, name := range odd {
-		must(t, os.WriteFile(filepath.Join(p.source, "bin", name), []byte("content of "+name), 0o644))
+		must(t, os.WriteFile(filepath.Join(p.source, "bin", name), contentOf(name), 0o644))
 	}
 	exporter := p.export()
 	p.wrap("true")
@@ -153,13 +156,51 @@ func TestOddNames(t *testing.T) {
 	stored := list(t, p.client)
 	for _, artifact := range m.Artifacts {
 		blob := tag + "/bin/" + artifact.Name
-		equal(t, blob, string(download(t, p.client, blob)), "content of "+artifact.Name, "")
+		equal(t, blob, string(download(t, p.client, blob)), string(contentOf(artifact.Name)), "")
 		found := false
 		for _, name := range stored {
 			found = found || name == blob
 		}
 		equal(t, "whether "+blob+" is listed under its name", found, true, "")
 	}
+}
+
+func contentOf(name string) []byte {
+	if name == "empty" {
+		return nil
+	}
+	return []byte("content of " + name)
+}
+
+func TestSocketsAndDevicesAreSkipped(t *testing.T) {
+	p := newPod(t)
+	bin := filepath.Join(p.source, "bin")
+	must(t, os.Mkdir(bin, 0o755))
+	listener, err := net.Listen("unix", filepath.Join(bin, "socket"))
+	must(t, err)
+	defer listener.Close()
+	wanted := "loop: loop; socket: socket"
+	if os.Getuid() == 0 && syscall.Mknod(filepath.Join(bin, "device"), syscall.S_IFCHR|0o666, 1<<8|5) == nil {
+		wanted = "device: character device; " + wanted
+	}
+	exporter := p.export()
+	must(t, os.Symlink("loop", filepath.Join(bin, "loop")))
+	must(t, os.WriteFile(filepath.Join(bin, "file"), []byte("x"), 0o644))
+	must(t, os.Rename(bin, filepath.Join(p.dir, "artifacts")))
+	p.own(filepath.Join(p.dir, "artifacts"))
+	p.hostile(`cd "$KE1_DIR"; [ -p alive ] || mkfifo alive; exec 9>alive; echo 1 >&9; echo '{"exitCode":0}' >exit.json`)
+	equal(t, "the exporter's exit code", exporter.wait(patience), 0, "")
+	m := p.manifest()
+	equal(t, "the number of artifacts", len(m.Artifacts), 1, "")
+	var others []string
+	for _, s := range m.Skipped {
+		others = append(others, s.Name+": "+s.Reason)
+	}
+	for _, l := range m.Links {
+		others = append(others, l.Name+": "+l.Target)
+	}
+	slices.Sort(others)
+	equal(t, "what is no artifact", strings.Join(others, "; "), wanted, "")
 }
 
 func TestStrayWriter(t *testing.T) {

@@ -51,6 +51,7 @@ func TestScale(t *testing.T) {
 		artifacts    int
 	}{
 		{"one large file", fmt.Sprintf(`mkdir bin; truncate -s %dM bin/large; printf end >>bin/large`, large(1024, 200)), 1},
+		{"one sparse file", fmt.Sprintf(`mkdir bin; truncate -s %dM bin/sparse; printf end >>bin/sparse`, large(5*1024, 64)), 1},
 		{"several large files",
 			fmt.Sprintf(`mkdir bin; for i in 1 2 3 4; do truncate -s %dM bin/$i; done`, large(256, 32)), 4},
 		{"many small files", fmt.Sprintf(
@@ -63,8 +64,8 @@ func TestScale(t *testing.T) {
 			exporter := p.export()
 			peak := exporter.highWater()
 			build := p.wrap(test.script)
-			build.wait(5 * time.Minute)
-			equal(t, "the exporter's exit code", exporter.wait(5*time.Minute), 0, "")
+			build.wait(10 * time.Minute)
+			equal(t, "the exporter's exit code", exporter.wait(10*time.Minute), 0, "")
 			m := p.manifest()
 			equal(t, "the number of artifacts", len(m.Artifacts), test.artifacts, "")
 			highest := peak()

@@ -7,7 +7,6 @@ import * as fs from "node:fs";
 import * as net from "node:net";
 import * as os from "node:os";
 import * as path from "node:path";
-import { text } from "node:stream/consumers";
 import { setTimeout as sleep } from "node:timers/promises";
 
 import type { ContainerClient } from "@azure/storage-blob";
@@ -16,6 +15,9 @@ import { Ajv2020 } from "ajv/dist/2020";
 
 import { layout } from "../../contract/layout";
 import type { AttemptFinished, AttemptStarted, ExporterResult, Manifest } from "../../contract/manifest";
+import { showLog } from "../../launcher/logs";
+import { BuildStore } from "../../launcher/store";
+import { ExporterPods } from "../helpers/exporterPods";
 
 const repository = path.resolve(__dirname, "../..");
 const buildTag = "0b6f5a1";
@@ -28,8 +30,7 @@ describe("the exporter's documents", function () {
     let directory: string;
     let azurite: ChildProcess | undefined;
     let container: ContainerClient;
-    let containerUrl: string;
-    let pods = 0;
+    let pods: ExporterPods;
 
     before(async () => {
         directory = fs.mkdtempSync(path.join(os.tmpdir(), "ke1-exporter-"));
@@ -49,12 +50,11 @@ describe("the exporter's documents", function () {
         );
         container = service.getContainerClient("builds");
         await eventually(() => container.createIfNotExists());
-        containerUrl = container.url;
         const url = await container.generateSasUrl({
             permissions: ContainerSASPermissions.from({ read: true, add: true, create: true, write: true }),
             expiresOn: new Date(Date.now() + 3_600_000),
         });
-        fs.writeFileSync(path.join(directory, "sas"), new URL(url).search.slice(1), { mode: 0o600 });
+        pods = new ExporterPods(directory, container.url, new URL(url).search.slice(1));
     });
 
     after(async () => {
@@ -67,42 +67,8 @@ describe("the exporter's documents", function () {
 
     /** Runs a build script in one pod; the exit codes of both containers, and the exporter's last words. */
     async function attempt(tag: string, script: string) {
-        const pod = path.join(directory, `pod-${++pods}`);
-        const shared = path.join(pod, "shared");
-        const source = path.join(pod, "source");
-        fs.mkdirSync(shared, { recursive: true });
-        fs.mkdirSync(source);
-        const exporter = spawn(path.join(repository, "exporter/image/ke1-exporter"), {
-            env: {
-                KE1_DIR: shared,
-                KE1_BUILD_TAG: tag,
-                KE1_CONTAINER_URL: containerUrl,
-                KE1_CREDENTIAL_FILE: path.join(directory, "sas"),
-                KE1_SOURCE_COMMIT: "",
-                KE1_SOURCE_TREE: `sha256:${"0".repeat(64)}`,
-                KE1_COMMAND: JSON.stringify(["make", "build"]),
-                KE1_IMAGE: `localhost:5000/ke-1-build@sha256:${"a".repeat(64)}`,
-                KE1_JOB_NAMESPACE: "ke-1",
-                KE1_JOB_NAME: `ke-1-${tag}`,
-                KE1_POD_NAME: `ke-1-${tag}-${pods}`,
-                KE1_POD_UID: `uid-${pods}`,
-                KE1_NODE_NAME: "node",
-                KE1_TERMINATION_LOG: path.join(pod, "none"),
-            },
-            stdio: ["ignore", "pipe", "ignore"],
-        });
-        const build = spawn("sh", [path.join(repository, "exporter/wrapper/wrap.sh"), "sh", "-c", script], {
-            cwd: source,
-            env: { PATH: process.env["PATH"], KE1_DIR: shared },
-            stdio: "ignore",
-        });
-        const [words, [exporterCode], [buildCode]] = await Promise.all([
-            text(exporter.stdout),
-            once(exporter, "exit"),
-            once(build, "exit"),
-        ]);
-        assert.equal(words.trimEnd().split("\n").length, 1, "one line on standard output");
-        return { exporterCode, buildCode, result: validated("exporter-result", words) as ExporterResult };
+        const { words, ...codes } = await pods.run(tag, script);
+        return { ...codes, result: validated("exporter-result", words) as ExporterResult };
     }
 
     async function blob(name: string): Promise<Buffer> {
@@ -154,6 +120,62 @@ describe("the exporter's documents", function () {
         const { exporterCode, result } = await attempt("unfit", "mkdir bin; touch 'bin/a\\b'");
         assert.deepEqual([exporterCode, result.outcome], [3, "ExportFailed"]);
         assert.match((await finished("unfit", 1)).message ?? "", /backslash/);
+    });
+
+    it("let a log be left and gone on with at the byte, as it grows", async () => {
+        const store = new BuildStore(container);
+        const log = container.getAppendBlobClient("followed/logs/x.log");
+        await log.create();
+        // A number that an exporter took and could say nothing under.
+        await container.getAppendBlobClient(layout.started("followed", 2)).create();
+        await store.putDocument(layout.started("followed", 1), { log: "logs/x.log" });
+        const content = Buffer.from(
+            Array.from({ length: 9_000_000 }, (_, index) => (index * 31 + (index >> 8)) & 0xff),
+        );
+        const options = { follow: true, pollInterval: 20, startLimit: 1000 };
+        const read: Buffer[] = [];
+        let offset = 0;
+        for (let at = 0; at < content.length; at += 3_000_000) {
+            const left = new AbortController();
+            const showing = showLog(
+                store,
+                "followed",
+                { ...options, offset },
+                async (bytes) => {
+                    await sleep(5);
+                    read.push(bytes);
+                    left.abort();
+                },
+                left.signal,
+            );
+            await log.appendBlock(content.subarray(at, at + 3_000_000), 3_000_000);
+            ({ offset } = await showing);
+            assert.equal(offset, Buffer.concat(read).length, "what was shown is what it goes on after");
+        }
+        await store.putDocument(layout.finished("followed", 1), { outcome: "Succeeded" });
+        const { signal } = new AbortController();
+        const end = await showLog(store, "followed", { ...options, offset }, (bytes) => void read.push(bytes), signal);
+        assert.equal(end.offset, content.length);
+        assert.ok(Buffer.concat(read).equals(content));
+    });
+
+    it("are taken for absent while they are empty, and by their last line when they were corrected", async () => {
+        const store = new BuildStore(container);
+        await container.getAppendBlobClient(layout.started("empty", 1)).create();
+        await container.getAppendBlobClient(layout.finished("empty", 1)).create();
+        assert.deepEqual(await store.attempts("empty"), [
+            { attempt: 1, started: undefined, finished: undefined, podinfo: undefined },
+        ]);
+        await store.putDocument(layout.podinfo("empty", 1), { outcome: "Cancelled" });
+        await store.putDocument(layout.podinfo("empty", 1), { outcome: "Disrupted" });
+        const [found] = await store.attempts("empty");
+        assert.equal(found?.podinfo?.outcome, "Disrupted");
+        const { blobType } = await container.getBlobClient(layout.podinfo("empty", 1)).getProperties();
+        assert.equal(blobType, "AppendBlob");
+        // As versions before this one wrote it.
+        const indented = JSON.stringify({ outcome: "Succeeded" }, undefined, 2);
+        await container.getBlockBlobClient(layout.finished("old", 1)).upload(indented, indented.length);
+        assert.equal((await store.finished("old", 1))?.outcome, "Succeeded");
     });
 });
 

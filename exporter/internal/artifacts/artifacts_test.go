@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/kerbodyne/ke-1-build/exporter/internal/store"
 )
 
 // meddler is a store during whose work something else happens.
@@ -26,6 +28,22 @@ func (m *meddler) StageBlock(_ context.Context, _, _ string, content []byte) err
 
 func (m *meddler) Commit(context.Context, string, string, []string, map[string]string) error {
 	return nil
+}
+
+func (m *meddler) PutNew(ctx context.Context, name, mediaType string, content []byte, metadata map[string]string) error {
+	return m.Put(ctx, name, mediaType, content, metadata)
+}
+
+func (m *meddler) CommitNew(context.Context, string, string, []string, map[string]string) error {
+	return nil
+}
+
+func (m *meddler) Look(context.Context, string) (store.Stored, error) {
+	return store.Stored{}, store.ErrNotFound
+}
+
+func (m *meddler) Blocks(context.Context, string) ([]string, map[string]int64, error) {
+	return nil, nil, store.ErrNotFound
 }
 
 func call(f func([]byte) error, content []byte) error {

@@ -1,19 +1,25 @@
 package artifacts
 
 import (
+	"bytes"
 	"context"
+	"crypto/md5"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"os"
+	"slices"
+	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
 	"github.com/kerbodyne/ke-1-build/exporter/internal/contract"
+	"github.com/kerbodyne/ke-1-build/exporter/internal/store"
 	"github.com/kerbodyne/ke-1-build/exporter/internal/volume"
 )
 
@@ -32,8 +38,12 @@ const (
 // Store is where artifacts go to; its methods retry by themselves.
 type Store interface {
 	Put(ctx context.Context, name, mediaType string, content []byte, metadata map[string]string) error
+	PutNew(ctx context.Context, name, mediaType string, content []byte, metadata map[string]string) error
 	StageBlock(ctx context.Context, name, id string, content []byte) error
 	Commit(ctx context.Context, name, mediaType string, ids []string, metadata map[string]string) error
+	CommitNew(ctx context.Context, name, mediaType string, ids []string, metadata map[string]string) error
+	Look(ctx context.Context, name string) (store.Stored, error)
+	Blocks(ctx context.Context, name string) (committed []string, sizes map[string]int64, err error)
 }
 
 // Uploader stores the files of an inventory.
@@ -44,7 +54,15 @@ type Uploader struct {
 	BlobName func(artifact string) string
 	// Check is asked before a blob is written; an error ends the upload.
 	Check func(ctx context.Context) error
+	// Resume says that an earlier attempt may have stored some of it. What is there already is not sent again.
+	Resume bool
+
+	// kept is how many files were there.
+	kept atomic.Int64
 }
+
+// Kept is how many files were not sent because they were stored already.
+func (u *Uploader) Kept() int { return int(u.kept.Load()) }
 
 // Upload stores all files, several at once, each read once: what is hashed is what is sent. The result is sorted as the
 // inventory is. A file that changes meanwhile is an error. The memory needed does not depend on the files' sizes.
@@ -123,7 +141,15 @@ func (u *Uploader) small(ctx context.Context, f file, content []byte) (contract.
 	}
 	sum := sha256.Sum256(content)
 	artifact := describe(f, content, sum[:])
-	return artifact, u.Store.Put(ctx, u.BlobName(f.name), artifact.MediaType, content, metadataOf(artifact))
+	name := u.BlobName(f.name)
+	return artifact, u.once(ctx, f, artifact,
+		func(stored store.Stored) (bool, error) {
+			digest := md5.Sum(content)
+			return bytes.Equal(stored.MD5, digest[:]), nil
+		},
+		func() error { return u.Store.PutNew(ctx, name, artifact.MediaType, content, metadataOf(artifact)) },
+		func() error { return u.Store.Put(ctx, name, artifact.MediaType, content, metadataOf(artifact)) },
+	)
 }
 
 func (u *Uploader) large(ctx context.Context, f file, blocks chan []byte) (contract.Artifact, error) {
@@ -135,6 +161,14 @@ func (u *Uploader) large(ctx context.Context, f file, blocks chan []byte) (contr
 		return contract.Artifact{}, err
 	}
 	defer handle.Close()
+	name := u.BlobName(f.name)
+	// What an earlier attempt has sent; an id says which bytes its block has.
+	var there map[string]int64
+	if u.Resume {
+		if _, there, err = u.Store.Blocks(ctx, name); err != nil && !errors.Is(err, store.ErrNotFound) {
+			return contract.Artifact{}, err
+		}
+	}
 	ids := make([]string, (f.size+blockSize-1)/blockSize)
 	var head []byte
 	sum := sha256.New()
@@ -166,7 +200,10 @@ func (u *Uploader) large(ctx context.Context, f file, blocks chan []byte) (contr
 		group.Go(func() error {
 			defer func() { blocks <- buffer }()
 			ids[i] = blockID(i, block)
-			return u.Store.StageBlock(groupCtx, u.BlobName(f.name), ids[i], block)
+			if size, ok := there[ids[i]]; ok && size == int64(len(block)) {
+				return nil
+			}
+			return u.Store.StageBlock(groupCtx, name, ids[i], block)
 		})
 	}
 	if err := group.Wait(); err != nil {
@@ -179,7 +216,54 @@ func (u *Uploader) large(ctx context.Context, f file, blocks chan []byte) (contr
 		return contract.Artifact{}, err
 	}
 	artifact := describe(f, head, sum.Sum(nil))
-	return artifact, u.Store.Commit(ctx, u.BlobName(f.name), artifact.MediaType, ids, metadataOf(artifact))
+	return artifact, u.once(ctx, f, artifact,
+		func(store.Stored) (bool, error) {
+			committed, _, err := u.Store.Blocks(ctx, name)
+			return slices.Equal(committed, ids), err
+		},
+		func() error { return u.Store.CommitNew(ctx, name, artifact.MediaType, ids, metadataOf(artifact)) },
+		func() error { return u.Store.Commit(ctx, name, artifact.MediaType, ids, metadataOf(artifact)) },
+	)
+}
+
+// once writes an artifact's blob, unless it is there as it should be: by its size, by the digest that an exporter of this tag
+// noted with it, and by what the service itself knows of its content, which verify asks. What another attempt left and is
+// not the same is written over; a store that does not let it be is an Unfit: no retry can do better.
+func (u *Uploader) once(
+	ctx context.Context, f file, artifact contract.Artifact, verify func(store.Stored) (bool, error), create, replace func() error,
+) error {
+	same := func() (bool, error) {
+		stored, err := u.Store.Look(ctx, u.BlobName(f.name))
+		if errors.Is(err, store.ErrNotFound) {
+			return false, nil
+		}
+		if err != nil || stored.Size != artifact.Size || stored.SHA256 != artifact.SHA256 {
+			return false, err
+		}
+		return verify(stored)
+	}
+	if u.Resume {
+		found, err := same()
+		if found {
+			u.kept.Add(1)
+		}
+		if found || err != nil {
+			return err
+		}
+	}
+	err := create()
+	if !errors.Is(err, store.ErrExists) {
+		return err
+	}
+	// It may be this very request that was carried out, and only the answer was lost.
+	if found, err := same(); found || err != nil {
+		return err
+	}
+	if err = replace(); errors.Is(err, store.ErrKept) {
+		return unfit("another attempt has left another artifact %s, and the store's immutability policy lets it not be"+
+			" written over: use another BUILD_TAG", printable(f.name))
+	}
+	return err
 }
 
 // blockID says which bytes the block has: blocks staged for one blob by two attempts cannot be taken for one another.

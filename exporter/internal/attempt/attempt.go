@@ -54,6 +54,8 @@ type attempt struct {
 	number    int
 	startedAt time.Time
 	logName   string
+	// finished is finished.json; nil before there is an attempt.
+	finished *store.Record
 
 	buildStarted, buildEnded time.Time
 }

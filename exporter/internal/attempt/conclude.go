@@ -63,7 +63,7 @@ func (a *attempt) fail(err error) (contract.Result, int) {
 	return a.conclude(contract.Finished{Outcome: outcome, Message: message}, code)
 }
 
-// conclude writes finished.json, if there is an attempt to finish, and gives the last words.
+// conclude adds to finished.json, if there is an attempt to finish, and gives the last words.
 func (a *attempt) conclude(finished contract.Finished, code int) (contract.Result, int) {
 	if finished.Message != "" {
 		a.progress("%s: %s", finished.Outcome, finished.Message)
@@ -85,11 +85,11 @@ func (a *attempt) finish(ctx context.Context, finished contract.Finished, now ti
 	finished.Attempt = a.number
 	finished.FinishedAt = contract.Timestamp(now)
 	finished.Durations = a.durations(now)
-	content, err := encode(finished)
+	line, err := encodeLine(finished)
 	if err != nil {
 		return err
 	}
-	return a.container.Put(ctx, a.layout.Finished(a.number), jsonType, content, nil)
+	return a.finished.Write(ctx, line)
 }
 
 func (a *attempt) durations(now time.Time) contract.Durations {
@@ -122,4 +122,13 @@ func encode(document any) ([]byte, error) {
 		return nil, err
 	}
 	return buffer.Bytes(), nil
+}
+
+// encodeLine writes JSON as one line: see store.Record.
+func encodeLine(document any) ([]byte, error) {
+	var buffer bytes.Buffer
+	encoder := json.NewEncoder(&buffer)
+	encoder.SetEscapeHTML(false)
+	err := encoder.Encode(document)
+	return buffer.Bytes(), err
 }

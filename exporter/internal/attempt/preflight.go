@@ -105,12 +105,23 @@ func describeSource(source contract.Source) string {
 	return fmt.Sprintf("%s of commit %s", source.Tree, source.Commit)
 }
 
-// record takes the first free number and writes started.json under it.
+// record takes the first free number, by an empty started.json that it alone can have made, and then says whose it is. A
+// number whose exporter ended in between stays taken, and is nobody's.
 func (a *attempt) record(ctx context.Context) error {
 	a.startedAt = time.Now()
 	a.logName = contract.LogName(a.startedAt)
 	for n := 1; n <= maxAttempts; n++ {
-		content, err := encode(contract.Started{
+		record := a.container.NewRecord(a.layout.Started(n))
+		err := record.Claim(ctx)
+		if errors.Is(err, store.ErrExists) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		a.number = n
+		a.finished = a.container.NewRecord(a.layout.Finished(n))
+		line, err := encodeLine(contract.Started{
 			SchemaVersion: contract.SchemaVersion,
 			BuildTag:      a.config.BuildTag,
 			Attempt:       n,
@@ -125,17 +136,7 @@ func (a *attempt) record(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		err = a.container.PutNew(ctx, a.layout.Started(n), jsonType, content)
-		if errors.Is(err, store.ErrExists) {
-			if !a.wroteThis(ctx, a.layout.Started(n), content) {
-				continue
-			}
-			err = nil
-		}
-		if err == nil {
-			a.number = n
-		}
-		return err
+		return record.Write(ctx, line)
 	}
 	return fmt.Errorf("BUILD_TAG %s has had %d attempts already", a.config.BuildTag, maxAttempts)
 }

@@ -1,6 +1,8 @@
 package attempt
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"strings"
 
 	"github.com/kerbodyne/ke-1-build/exporter/internal/contract"
@@ -42,12 +44,14 @@ const (
 	builderID = "https://github.com/kerbodyne/ke-1-build/exporter"
 )
 
-// provenanceOf says the same as the manifest, with the same digests, in the words of the supply chain's tools.
-func provenanceOf(m *contract.Manifest, pod contract.Pod) statement {
+// provenanceOf says the same as the manifest, with the same digests, in the words of the supply chain's tools; encoded is the
+// manifest as it will be stored, so that a signature on the provenance holds for all that it says.
+func provenanceOf(m *contract.Manifest, encoded []byte, pod contract.Pod) statement {
 	subject := make([]resource, len(m.Artifacts))
 	for i, artifact := range m.Artifacts {
 		subject[i] = resource{Name: "bin/" + artifact.Name, Digest: map[string]string{"sha256": artifact.SHA256}}
 	}
+	manifest := sha256.Sum256(encoded)
 	repository, digest, _ := strings.Cut(m.Image, "@sha256:")
 	return statement{
 		Type:          "https://in-toto.io/Statement/v1",
@@ -72,7 +76,10 @@ func provenanceOf(m *contract.Manifest, pod contract.Pod) statement {
 					"startedOn":    m.StartedAt,
 					"finishedOn":   m.FinishedAt,
 				},
-				Byproducts: []resource{{Name: m.Log.Name, Digest: map[string]string{"sha256": m.Log.SHA256}}},
+				Byproducts: []resource{
+					{Name: m.Log.Name, Digest: map[string]string{"sha256": m.Log.SHA256}},
+					{Name: "manifest.json", Digest: map[string]string{"sha256": hex.EncodeToString(manifest[:])}},
+				},
 			},
 		},
 	}

@@ -6,8 +6,11 @@ import (
 	"fmt"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/kerbodyne/ke-1-build/exporter/internal/artifacts"
 	"github.com/kerbodyne/ke-1-build/exporter/internal/contract"
+	"github.com/kerbodyne/ke-1-build/exporter/internal/sign"
 	"github.com/kerbodyne/ke-1-build/exporter/internal/store"
 )
 
@@ -23,8 +26,12 @@ func (a *attempt) storeArtifacts(ctx context.Context) (*contract.Manifest, error
 		return nil, err
 	}
 	a.progress("the build has ended: storing %d artifacts", inventory.Files())
-	uploader := &artifacts.Uploader{Dir: dir, Store: a.container, BlobName: a.layout.Artifact, Check: a.lease.Check}
+	uploader := &artifacts.Uploader{Dir: dir, Store: a.container, BlobName: a.layout.Artifact, Check: a.lease.Check,
+		Resume: a.number > 1}
 	stored, err := uploader.Upload(ctx, inventory)
+	if kept := uploader.Kept(); kept > 0 {
+		a.progress("%d of them were stored by an earlier attempt", kept)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -56,20 +63,29 @@ func (a *attempt) publish(ctx context.Context, m *contract.Manifest, finished co
 	if err != nil {
 		return fail(err)
 	}
-	provenance, err := encode(provenanceOf(m, a.config.Pod))
+	provenance, err := encode(provenanceOf(m, manifest, a.config.Pod))
 	if err != nil {
 		return fail(err)
 	}
 	if err := a.lease.Check(ctx); err != nil {
 		return fail(err)
 	}
-	finishing := make(chan error, 1)
-	go func() { finishing <- a.finish(ctx, finished, now) }()
-	err = a.container.Put(ctx, a.layout.Provenance(), jsonType, provenance, nil)
-	if err = errors.Join(err, <-finishing); err != nil {
+	var group errgroup.Group
+	group.Go(func() error { return a.finish(ctx, finished, now) })
+	group.Go(func() error { return a.keep(ctx, a.layout.Provenance(), jsonType, provenance) })
+	if a.config.SigningKey != nil {
+		group.Go(func() error {
+			envelope, err := a.config.SigningKey.Envelope(provenance)
+			if err != nil {
+				return err
+			}
+			return a.keep(ctx, a.layout.Envelope(), sign.MediaType, envelope)
+		})
+	}
+	if err := group.Wait(); err != nil {
 		return fail(err)
 	}
-	err = a.container.PutNew(ctx, a.layout.Manifest(), jsonType, manifest)
+	err = a.container.PutNew(ctx, a.layout.Manifest(), jsonType, manifest, nil)
 	if errors.Is(err, store.ErrExists) && !a.wroteThis(ctx, a.layout.Manifest(), manifest) {
 		// Possible only after the lease was lost for a moment; the manifest decides.
 		other, err := a.findManifest(ctx)
@@ -88,4 +104,20 @@ func (a *attempt) publish(ctx context.Context, m *contract.Manifest, finished co
 	}
 	a.progress("%s is built: %d artifacts stored", a.config.BuildTag, finished.Artifacts)
 	return a.result(finished), ExitExported
+}
+
+// keep writes a document that is to stay, over that of an attempt which ended before its manifest was there.
+func (a *attempt) keep(ctx context.Context, name, mediaType string, content []byte) error {
+	err := a.container.PutNew(ctx, name, mediaType, content, nil)
+	if errors.Is(err, store.ErrExists) {
+		if a.wroteThis(ctx, name, content) {
+			return nil
+		}
+		err = a.container.Put(ctx, name, mediaType, content, nil)
+	}
+	if errors.Is(err, store.ErrKept) {
+		return &conflict{fmt.Sprintf("another attempt has left %s, and the store's immutability policy lets it not be written"+
+			" over: use another BUILD_TAG", name)}
+	}
+	return err
 }

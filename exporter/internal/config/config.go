@@ -11,10 +11,11 @@ import (
 	"time"
 
 	"github.com/kerbodyne/ke-1-build/exporter/internal/contract"
+	"github.com/kerbodyne/ke-1-build/exporter/internal/sign"
 	"github.com/kerbodyne/ke-1-build/exporter/internal/store"
 )
 
-// Config is all that the exporter is told. Every field but Source.Commit is needed.
+// Config is all that the exporter is told. Every field but Source.Commit and SigningKey is needed.
 type Config struct {
 	// Dir is the volume that is shared with the build container.
 	Dir          string
@@ -31,6 +32,8 @@ type Config struct {
 	ArtifactDir string
 	// LogInterval is the least time between two appends to the log.
 	LogInterval time.Duration
+	// SigningKey signs the provenance; nil for none.
+	SigningKey *sign.Key
 	// TerminationLog is where Kubernetes looks for a container's last words.
 	TerminationLog string
 }
@@ -97,6 +100,11 @@ func FromEnvironment(getenv func(string) string) (Config, error) {
 	if c.ContainerURL != "" {
 		if _, err := store.ParseContainerURL(c.ContainerURL); err != nil {
 			problems = append(problems, "KE1_CONTAINER_URL "+err.Error())
+		}
+	}
+	if path := getenv("KE1_SIGNING_KEY_FILE"); path != "" {
+		if c.SigningKey, err = sign.ReadKey(path); err != nil {
+			problems = append(problems, fmt.Sprintf("KE1_SIGNING_KEY_FILE: %s %v", path, err))
 		}
 	}
 	found, wrong := credential(getenv, c.ContainerURL)

@@ -17,6 +17,7 @@ func (tag Layout) Log(name string) string      { return string(tag) + "/" + name
 func (tag Layout) Lease() string               { return string(tag) + "/attempts/lease" }
 func (tag Layout) Manifest() string            { return string(tag) + "/manifest.json" }
 func (tag Layout) Provenance() string          { return string(tag) + "/provenance.json" }
+func (tag Layout) Envelope() string            { return string(tag) + "/provenance.dsse.json" }
 func (tag Layout) Started(attempt int) string {
 	return fmt.Sprintf("%s/attempts/%d/started.json", tag, attempt)
 }

@@ -12,6 +12,8 @@ import (
 	"os"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/kerbodyne/ke-1-build/exporter/internal/contract"
 	"github.com/kerbodyne/ke-1-build/exporter/internal/store"
 )
@@ -20,6 +22,12 @@ const (
 	mediaType = "text/plain; charset=utf-8"
 	// pollInterval: an fstat(2) this often costs nothing, works on every kind of volume, and has no queue to overflow.
 	pollInterval = 50 * time.Millisecond
+	// readSize is less than an append may have: with what the mask held back it is one append.
+	readSize = store.MaxAppendBytes - 128<<10
+	// easeAfter is how long nothing may come until the mask is asked for the end of a line.
+	easeAfter = 700 * time.Millisecond
+	// reclaimSize is how much of the file is given back to the volume at once.
+	reclaimSize = 1 << 20
 	// maxBackoff is the longest wait between two tries while the store is away and the build runs.
 	maxBackoff = 5 * time.Second
 )
@@ -46,7 +54,11 @@ type Exporter struct {
 	size   int64
 	sum    hash.Hash
 	blocks int
+	begun  time.Time
 	sent   time.Time
+	read   time.Time
+	// reclaimed is how much of the file has been given back; less than 0 if the volume does not know how.
+	reclaimed int64
 }
 
 // Run carries the log until ended is closed and all that was there then is stored. While the build runs an unreachable
@@ -54,6 +66,7 @@ type Exporter struct {
 // record is of what is stored, byte for byte, also with an error.
 func (e *Exporter) Run(ctx context.Context, ended <-chan struct{}) (contract.Log, error) {
 	e.sum = sha256.New()
+	e.begun = time.Now()
 	defer func() {
 		if e.file != nil {
 			e.file.Close()
@@ -74,18 +87,23 @@ func (e *Exporter) follow(ctx context.Context, ended <-chan struct{}) error {
 		if err != nil {
 			return err
 		}
-		wait := pace(e.Interval, e.blocks) - time.Since(e.sent)
+		wait := pace(e.Interval, e.blocks, time.Since(e.begun)) - time.Since(e.sent)
 		if over {
 			if err := e.drain(ctx, ended, available); err != nil {
 				return err
 			}
 			return e.send(ctx, ended, e.Mask.End())
 		}
-		if available >= store.MaxAppendBytes || (available > 0 && wait <= 0) {
-			if err := e.forward(ctx, ended, min(available, store.MaxAppendBytes)); err != nil {
+		if available >= readSize || (available > 0 && wait <= 0) {
+			if err := e.forward(ctx, ended, min(available, readSize)); err != nil {
 				return err
 			}
 			continue
+		}
+		if available == 0 && wait <= 0 && time.Since(e.read) > easeAfter {
+			if err := e.send(ctx, ended, e.Mask.Ease()); err != nil {
+				return err
+			}
 		}
 		pause := pollInterval
 		if available > 0 {
@@ -121,7 +139,7 @@ func (e *Exporter) available() (int64, error) {
 func (e *Exporter) drain(ctx context.Context, ended <-chan struct{}, left int64) error {
 	for left > 0 {
 		before := e.offset
-		if err := e.forward(ctx, ended, min(left, store.MaxAppendBytes)); err != nil {
+		if err := e.forward(ctx, ended, min(left, readSize)); err != nil {
 			return err
 		}
 		if e.offset == before {
@@ -146,7 +164,26 @@ func (e *Exporter) forward(ctx context.Context, ended <-chan struct{}, size int6
 		return fmt.Errorf("the log on the shared volume cannot be read: %w", err)
 	}
 	e.offset += int64(n)
-	return e.send(ctx, ended, e.Mask.Next(e.buffer[:n]))
+	e.read = time.Now()
+	if err := e.send(ctx, ended, e.Mask.Next(e.buffer[:n])); err != nil {
+		return err
+	}
+	e.reclaim()
+	return nil
+}
+
+// reclaim gives back to the volume what is stored: a log may be larger than the volume. The file keeps its size, so that
+// whoever writes it notices nothing. A file system that cannot do that keeps all of it.
+func (e *Exporter) reclaim() {
+	// Whole blocks of any file system.
+	end := e.offset &^ (64<<10 - 1)
+	if e.reclaimed < 0 || end-e.reclaimed < reclaimSize {
+		return
+	}
+	err := unix.Fallocate(int(e.file.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, e.reclaimed, end-e.reclaimed)
+	if e.reclaimed = end; err != nil {
+		e.reclaimed = -1
+	}
 }
 
 func (e *Exporter) send(ctx context.Context, ended <-chan struct{}, content []byte) error {

@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/kerbodyne/ke-1-build/exporter/internal/store"
 )
 
@@ -47,6 +49,12 @@ func (m *memory) works() bool {
 	return m.failures == 0
 }
 
+func (m *memory) length() int {
+	m.mutex.Lock()
+	defer m.mutex.Unlock()
+	return len(m.content)
+}
+
 func (m *memory) String() string {
 	m.mutex.Lock()
 	defer m.mutex.Unlock()
@@ -57,7 +65,7 @@ func follow(t *testing.T, blob Blob, mask Mask, interval time.Duration, write fu
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "log")
 	exporter := &Exporter{
-		Open:     func() (*os.File, error) { return os.Open(path) },
+		Open:     func() (*os.File, error) { return os.OpenFile(path, os.O_RDWR, 0) },
 		Blob:     blob,
 		Interval: interval,
 		Mask:     mask,
@@ -147,6 +155,8 @@ func (m *secretMask) Next(piece []byte) []byte {
 	return []byte(text[:len(text)-keep])
 }
 
+func (m *secretMask) Ease() []byte { return nil }
+
 func (m *secretMask) End() []byte { return []byte(m.held) }
 
 func TestMaskSeesOneStream(t *testing.T) {
@@ -165,15 +175,58 @@ func TestMaskSeesOneStream(t *testing.T) {
 	}
 }
 
+// A build that prints without a pause: for a day, 19 of 20 bytes are in the blob within 2 s, and the blocks last for days.
 func TestPaceLastsForDays(t *testing.T) {
-	var total time.Duration
+	const base = 500 * time.Millisecond
+	// What an append takes, and how long until it is noticed that there is something to append.
+	const overhead = pollInterval + 50*time.Millisecond
+	var total, late time.Duration
 	for blocks := range store.MaxAppendBlocks {
-		total += pace(500*time.Millisecond, blocks)
+		wait := pace(base, blocks, total)
+		if total < 24*time.Hour {
+			// What is printed right after an append waits longest.
+			late += max(wait+overhead-2*time.Second, 0)
+		}
+		total += wait
 	}
-	if total < 3*24*time.Hour {
+	if total < 5*24*time.Hour {
 		t.Errorf("%d blocks last only %s", store.MaxAppendBlocks, total)
 	}
-	if pace(500*time.Millisecond, 1000) != 500*time.Millisecond {
-		t.Error("slower than asked at the beginning")
+	if late > 24*time.Hour/20 {
+		t.Errorf("for %s of a day, what is printed comes too late", late)
+	}
+	if pace(base, 1000, 0) != base || pace(base, 20_000, 12*time.Hour) != base {
+		t.Error("slower than asked, although there are blocks")
+	}
+	if pace(10*time.Second, 10, 0) != 10*time.Second {
+		t.Error("faster than asked")
+	}
+}
+
+// What is stored is given back to the volume while the build goes on writing.
+func TestVolumeDoesNotFill(t *testing.T) {
+	blob := &memory{}
+	const piece, pieces = 1 << 20, 24
+	wanted := sha256.New()
+	digest, err := follow(t, blob, Verbatim{}, time.Millisecond, func(file *os.File) {
+		var most int64
+		for i := range pieces {
+			content := bytes.Repeat([]byte{byte('a' + i)}, piece)
+			wanted.Write(content)
+			_, _ = file.Write(content)
+			for blob.length() < (i+1)*piece {
+				time.Sleep(time.Millisecond)
+			}
+			time.Sleep(5 * time.Millisecond)
+			var stat unix.Stat_t
+			_ = unix.Fstat(int(file.Fd()), &stat)
+			most = max(most, stat.Blocks*512)
+		}
+		if most > 4*piece {
+			t.Errorf("the file had %d MiB on the volume", most>>20)
+		}
+	})
+	if err != nil || digest != hex.EncodeToString(wanted.Sum(nil)) {
+		t.Errorf("the log is something else: %v", err)
 	}
 }

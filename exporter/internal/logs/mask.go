@@ -5,6 +5,8 @@ package logs
 type Mask interface {
 	// Next takes the next piece and returns what may leave now. The result is valid until the next call.
 	Next(piece []byte) []byte
+	// Ease returns what of that may leave when nothing has come for a while.
+	Ease() []byte
 	// End returns what was held back.
 	End() []byte
 }
@@ -13,4 +15,5 @@ type Mask interface {
 type Verbatim struct{}
 
 func (Verbatim) Next(piece []byte) []byte { return piece }
+func (Verbatim) Ease() []byte             { return nil }
 func (Verbatim) End() []byte              { return nil }

@@ -43,7 +43,7 @@ func (c *Container) NewLease(name string) (*Lease, error) {
 
 // Prepare makes the blob, if it is not there.
 func (l *Lease) Prepare(ctx context.Context) error {
-	if err := l.container.PutNew(ctx, l.name, "application/octet-stream", nil); !errors.Is(err, ErrExists) {
+	if err := l.container.createAppendBlob(ctx, l.name, "application/octet-stream"); !errors.Is(err, ErrExists) {
 		return err
 	}
 	return nil

@@ -5,6 +5,7 @@ package store
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -29,6 +30,8 @@ import (
 var (
 	// ErrExists: a blob that must be new is there already.
 	ErrExists = errors.New("the blob exists already")
+	// ErrKept: the store has a policy by which what is there must stay as it is.
+	ErrKept = errors.New("the store lets nothing be written over")
 	// ErrNotFound: no such blob.
 	ErrNotFound = errors.New("no such blob")
 )
@@ -37,6 +40,8 @@ var (
 // about two minutes, and may be used by several goroutines at once. No error's text has the credential in it.
 type Container struct {
 	client *container.Client
+	// writer is this process, in the metadata of the append blobs that it makes.
+	writer string
 }
 
 // Open does not connect yet. Progress takes a line for a person, now and then, while the store does not answer or does not
@@ -71,7 +76,7 @@ func Open(containerURL string, credential Credential, progress Progress) (*Conta
 	if err != nil {
 		return nil, redacted{err}
 	}
-	return &Container{client: client}, nil
+	return &Container{client: client, writer: rand.Text()}, nil
 }
 
 var telemetry = policy.TelemetryOptions{ApplicationID: "ke1-exporter"}
@@ -152,36 +157,24 @@ func (c *Container) Get(ctx context.Context, name string, limit int64) ([]byte, 
 	return content, nil
 }
 
-// Put writes a small blob, over one that may be there.
+// Put writes a small blob, over one that may be there: ErrKept if the store lets nothing be written over.
 func (c *Container) Put(ctx context.Context, name, mediaType string, content []byte, metadata map[string]string) error {
-	_, err := c.client.NewBlockBlobClient(name).Upload(ctx, body(content), &blockblob.UploadOptions{
-		HTTPHeaders: &blob.HTTPHeaders{BlobContentType: &mediaType},
-		Metadata:    pointers(metadata),
-	})
-	return explain("write", name, err)
+	return c.put(ctx, name, mediaType, content, metadata, nil)
 }
 
 // PutNew writes a small blob that must not be there yet: ErrExists if it is. A retry after a lost answer may meet the
 // blob that it wrote itself: the caller compares.
-func (c *Container) PutNew(ctx context.Context, name, mediaType string, content []byte) error {
+func (c *Container) PutNew(ctx context.Context, name, mediaType string, content []byte, metadata map[string]string) error {
+	return existing(c.put(ctx, name, mediaType, content, metadata, ifNew()))
+}
+
+func (c *Container) put(
+	ctx context.Context, name, mediaType string, content []byte, metadata map[string]string, when *blob.AccessConditions,
+) error {
 	_, err := c.client.NewBlockBlobClient(name).Upload(ctx, body(content), &blockblob.UploadOptions{
 		HTTPHeaders:      &blob.HTTPHeaders{BlobContentType: &mediaType},
-		AccessConditions: ifNew(),
-	})
-	return explain("write", name, err)
-}
-
-// StageBlock sends a part of a blob; Commit makes a blob of them. All ids of a blob must have one length.
-func (c *Container) StageBlock(ctx context.Context, name, id string, content []byte) error {
-	_, err := c.client.NewBlockBlobClient(name).StageBlock(ctx, id, body(content), nil)
-	return explain("write", name, err)
-}
-
-// Commit makes a blob of the parts that were staged, over one that may be there.
-func (c *Container) Commit(ctx context.Context, name, mediaType string, ids []string, metadata map[string]string) error {
-	_, err := c.client.NewBlockBlobClient(name).CommitBlockList(ctx, ids, &blockblob.CommitBlockListOptions{
-		HTTPHeaders: &blob.HTTPHeaders{BlobContentType: &mediaType},
-		Metadata:    pointers(metadata),
+		Metadata:         pointers(metadata),
+		AccessConditions: when,
 	})
 	return explain("write", name, err)
 }
@@ -202,6 +195,14 @@ func pointers(metadata map[string]string) map[string]*string {
 	return result
 }
 
+// existing is for what must be new: a store that lets nothing be written over may say so instead.
+func existing(err error) error {
+	if errors.Is(err, ErrKept) {
+		return fmt.Errorf("%w (%w)", ErrExists, err)
+	}
+	return err
+}
+
 // explain turns the SDK's many lines into one, without the credential.
 func explain(action, name string, err error) error {
 	if err == nil {
@@ -220,6 +221,8 @@ func explain(action, name string, err error) error {
 		case answer.ErrorCode == "BlobAlreadyExists" || answer.ErrorCode == "ConditionNotMet" ||
 			answer.ErrorCode == "LeaseIdMissing":
 			return fmt.Errorf("%w: %s", ErrExists, name)
+		case strings.HasPrefix(answer.ErrorCode, "BlobImmutableDueTo"):
+			return fmt.Errorf("%w: %s", ErrKept, name)
 		}
 		return &ResponseError{action, name, answer.StatusCode, answer.ErrorCode}
 	}

@@ -37,9 +37,14 @@ func Open(dir string) (*Volume, error) {
 	return &Volume{fd: fd}, nil
 }
 
-// Log opens the build's log: os.ErrNotExist until the build has begun.
+// Log opens the build's log: os.ErrNotExist until the build has begun. Also for writing, as that is what it takes to give
+// back what was read; whoever made it another file than the wrapper's harms only his own.
 func (v *Volume) Log() (*os.File, error) {
-	return OpenRegular(v.fd, logName)
+	file, err := openRegular(v.fd, logName, unix.O_RDWR)
+	if errors.Is(err, os.ErrPermission) {
+		return OpenRegular(v.fd, logName)
+	}
+	return file, err
 }
 
 // Artifacts opens the directory that the wrapper moved the artifacts to.
@@ -54,8 +59,12 @@ func (v *Volume) Artifacts() (*os.File, error) {
 // OpenRegular opens a regular file below dirFD for reading, without following a link anywhere on the way and without
 // waiting: a FIFO, device or socket is an error.
 func OpenRegular(dirFD int, name string) (*os.File, error) {
+	return openRegular(dirFD, name, unix.O_RDONLY)
+}
+
+func openRegular(dirFD int, name string, mode int) (*os.File, error) {
 	// O_NONBLOCK: or a FIFO would hang it until somebody writes. It means nothing for a regular file.
-	fd, err := openBeneath(dirFD, name, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY)
+	fd, err := openBeneath(dirFD, name, mode|unix.O_NONBLOCK|unix.O_NOCTTY)
 	if err != nil {
 		return nil, &os.PathError{Op: "open", Path: name, Err: err}
 	}
