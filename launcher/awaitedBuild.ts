@@ -119,13 +119,18 @@ export class AwaitedBuild {
             ]),
         );
         this.job = job;
+        this.pod = pods.at(-1);
         if (manifest) {
+            if (this.hasMade(manifest)) {
+                // A small build is over before anybody looks: its log is shown all the same.
+                await this.followLog();
+                this.log.end();
+            }
             return this.endingOf(manifest);
         }
         if (!job) {
             return this.endingWithoutJob();
         }
-        this.pod = pods.at(-1);
         if (job.spec?.suspend && !jobEnd(job)) {
             if (isQueued(job)) {
                 this.listener.phase("waiting in the queue");
