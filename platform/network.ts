@@ -94,7 +94,10 @@ async function ensureBridge({ bridge, address, prefix }: Network, settings: Sett
     if (found === undefined) {
         await run(["ip", "link", "add", bridge, "address", macOf(settings), "type", "bridge"]);
     } else if (found.mac !== macOf(settings)) {
-        throw new UserError(`there is an interface ${bridge} that is not ours: set KE1_BRIDGE or KE1_DOCKER_BRIDGE`);
+        const whose = found.mac.startsWith(macPrefix)
+            ? `of a platform in another KE1_HOME: if that is gone, remove it (ip link delete ${bridge}), else set`
+            : "that is not ours: set";
+        throw new UserError(`there is an interface ${bridge} ${whose} KE1_BRIDGE or KE1_DOCKER_BRIDGE`);
     }
     if (!found?.addresses.includes(`${address}/${prefix}`)) {
         await run(["ip", "address", "add", `${address}/${prefix}`, "dev", bridge]);
@@ -120,9 +123,11 @@ async function interfaceOf(bridge: string): Promise<{ mac: string; addresses: st
     );
 }
 
+const macPrefix = "02:6b:";
+
 /** Locally administered. It marks the bridge as ours, and, being set, does not change as pods come and go. */
 function macOf(settings: Settings): string {
-    return ["02", "6b", ...(settings.id.match(/../g) ?? [])].join(":");
+    return macPrefix + (settings.id.match(/../g) ?? []).join(":");
 }
 
 /** Marks our rules. */

@@ -1,19 +1,8 @@
 import { strict as assert } from "node:assert";
 import { execFileSync, spawn } from "node:child_process";
-import {
-    chmodSync,
-    existsSync,
-    mkdirSync,
-    mkdtempSync,
-    readdirSync,
-    readFileSync,
-    rmSync,
-    statSync,
-    writeFileSync,
-} from "node:fs";
+import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { get as httpsGet } from "node:https";
 import { createServer } from "node:net";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { UserError } from "../../contract/errors";
 import { processesIn } from "../../platform/cgroups";
@@ -61,11 +50,14 @@ describe("the embedded platform", function () {
     let descriptor: PlatformDescriptor;
 
     before(async () => {
-        home = mkdtempSync(join(tmpdir(), "ke1-platform-"));
-        chmodSync(home, 0o755); // As another command may have left it.
+        // Always the same: bridges, mounts and daemons of a run that was killed are then known as its own.
+        home = `${readSettings().home}-test`;
         Object.assign(process.env, choices, { KE1_HOME: home });
         delete process.env["DOCKER_HOST"];
         settings = readSettings();
+        await platformDown({ purge: true });
+        mkdirSync(home, { recursive: true });
+        chmodSync(home, 0o755); // As another command may have left it.
         descriptor = await platformUp();
     });
 
