@@ -63,6 +63,8 @@ export interface Settings extends SourceSettings, Placement {
     readonly nodeLostSeconds: number;
     readonly watchdogs: Watchdogs;
     /** The name of a Secret in the namespace, or empty. */
+    readonly maskSecret: string;
+    /** The name of a Secret in the namespace, or empty. */
     readonly signingKeySecret: string;
     /** Empty for none. */
     readonly pushgateway: string;
@@ -151,6 +153,7 @@ export function readSettings(
             createLimitSeconds: read.integer("createLimitSeconds", 900, 1),
             terminateLimitSeconds: read.integer("terminateLimitSeconds", 60, 1),
         },
+        maskSecret: read.matching("maskSecret", "", dnsLabel, "the name of a Secret in the namespace"),
         signingKeySecret: read.matching("signingKeySecret", "", dnsLabel, "the name of a Secret in the namespace"),
         pushgateway: address(read, "pushgateway"),
         webhook: address(read, "webhook"),

@@ -39,6 +39,8 @@ export interface BuildPodArgs extends PlacementArgs {
     readonly cpuRequest: string;
     readonly memoryRequest: string;
     readonly diskLimit: string;
+    /** A Secret whose values are masked in the log; absent for none. The exporter alone sees it. */
+    readonly maskSecret?: string;
     /** A Secret whose key `key` signs the provenance; absent for none. The exporter alone sees it. */
     readonly signingKeySecret?: string;
     /** A pod of a node that is lost is given up after this, in seconds. */
@@ -49,6 +51,7 @@ export interface BuildPodArgs extends PlacementArgs {
 const sharedDirectory = "/ke1/shared";
 const wrapperDirectory = "/ke1/bin";
 const credentialDirectory = "/ke1/credential";
+const maskDirectory = "/ke1/mask";
 const signingDirectory = "/ke1/signing";
 
 /**
@@ -163,6 +166,13 @@ function exporterSecrets(args: BuildPodArgs) {
             directory: credentialDirectory,
             variable: "KE1_CREDENTIAL_FILE",
             value: `${credentialDirectory}/sas`,
+        },
+        {
+            name: "mask",
+            secretName: args.maskSecret || undefined,
+            directory: maskDirectory,
+            variable: "KE1_MASK_DIR",
+            value: maskDirectory,
         },
         {
             name: "signing",

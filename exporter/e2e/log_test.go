@@ -1,8 +1,10 @@
 package e2e
 
 import (
+	"encoding/base64"
 	"fmt"
 	"math/rand/v2"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -11,6 +13,66 @@ import (
 	"testing"
 	"time"
 )
+
+// secretsFor gives the exporter, and it alone, values to mask.
+func (p *pod) secretsFor(values map[string]string) {
+	p.t.Helper()
+	dir := filepath.Join(filepath.Dir(p.dir), "mask")
+	must(p.t, os.Mkdir(dir, 0o700))
+	for name, value := range values {
+		file := filepath.Join(dir, name)
+		must(p.t, os.WriteFile(file, []byte(value), 0o400))
+		p.own(file)
+	}
+	p.own(dir)
+	p.environment = append(p.environment, "KE1_MASK_DIR="+dir)
+}
+
+func TestMaskedLog(t *testing.T) {
+	shells(t, func(t *testing.T, p *pod) {
+		const password, pin = "hunter2/+ü", "1234"
+		p.secretsFor(map[string]string{"password": password + "\n", "pin": pin, "lines": "first line\nsecond line\n"})
+		token := "ghp_" + strings.Repeat("aB3dE5gH7j", 4)[:36]
+		encoded := base64.StdEncoding.EncodeToString([]byte("user:" + strings.Repeat("x", 50) + password + " and more"))
+		lines := []string{
+			"plain " + password, "url " + url.QueryEscape(password), "base64\n" + encoded[:76] + "\n" + encoded[76:],
+			"second line", "the pin " + pin, "token " + token, "end",
+		}
+		must(t, os.WriteFile(filepath.Join(p.source, "output"), []byte(strings.Join(lines, "\n")+"\n"), 0o644))
+		exporter := p.export()
+		build := p.wrap(`cat output; printf hunter; sleep 0.4; printf '2/+ü'; sleep 1; echo .; mkdir bin; cat output >bin/x`)
+		equal(t, "the build's exit code", build.wait(patience), 0, "")
+		equal(t, "the exporter's exit code", exporter.wait(patience), 0, "")
+		log := string(download(t, p.client, tag+"/"+p.manifest().Log.Name))
+		head, rest, _ := strings.Cut(log, "base64\n")
+		_, tail, _ := strings.Cut(rest, "\n***\n")
+		equal(t, "the log's beginning", head, "plain ***\nurl ***\n", "")
+		contains(t, tail, "the pin 1234\ntoken ***\nend\n***.\n")
+		for _, part := range []string{"hunter", "aHVudGVy", "h1bnRlcj", "odW50ZXIy", token[:20]} {
+			if strings.Contains(log, part) {
+				t.Errorf("%q is in the log: %q", part, log)
+			}
+		}
+		contains(t, exporter.stderr.String(), "the value pin is shorter")
+		contains(t, exporter.stderr.String(), "masked in the log: ")
+		// The pod's own log, which others may read, has nothing of what the build printed.
+		equal(t, "the pod's log", build.stdout.String(), "ke1: what the build prints is masked and only in the store: ke1 logs \n", "")
+		if strings.Contains(exporter.stderr.String(), "hunter") {
+			t.Error("the exporter says a secret")
+		}
+		// An artifact is what the build made, whatever is in it.
+		contains(t, string(download(t, p.client, tag+"/bin/x")), password)
+	})
+}
+
+func TestMaskThatCannotBeRead(t *testing.T) {
+	p := newPod(t)
+	p.environment = append(p.environment, "KE1_MASK_DIR=/nonexistent")
+	exporter, build := p.export(), p.wrap(`echo must not run`)
+	equal(t, "the exporter's exit code", exporter.wait(patience), 2, "")
+	contains(t, exporter.stderr.String(), "KE1_MASK_DIR")
+	equal(t, "the build's exit code", build.wait(patience), 75, "")
+}
 
 // Whatever a build prints is in the blob byte for byte.
 func TestLogOfEveryKind(t *testing.T) {
@@ -66,6 +128,7 @@ func TestLogDelay(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			p := newPod(t)
 			p.set("KE1_LOG_INTERVAL", "500ms")
+			p.secretsFor(map[string]string{"password": "hunter2!", "key": "c0ffee-and-more"})
 			fifo := filepath.Join(p.source, "lines")
 			must(t, syscall.Mkfifo(fifo, 0o666))
 			p.own(fifo)

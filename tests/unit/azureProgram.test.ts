@@ -471,6 +471,7 @@ describe("the program for azure", () => {
                 immutabilityDays: "30",
                 spot: "true",
                 memoryRetryLimit: "8Gi",
+                maskSecret: "mask",
                 signingKeySecret: "signing",
                 pullUsername: "puller",
                 pullPassword: "ghp_pull",

@@ -13,6 +13,7 @@ import (
 	"github.com/kerbodyne/ke-1-build/exporter/internal/config"
 	"github.com/kerbodyne/ke-1-build/exporter/internal/contract"
 	"github.com/kerbodyne/ke-1-build/exporter/internal/logs"
+	"github.com/kerbodyne/ke-1-build/exporter/internal/mask"
 	"github.com/kerbodyne/ke-1-build/exporter/internal/store"
 	"github.com/kerbodyne/ke-1-build/exporter/internal/volume"
 )
@@ -64,6 +65,9 @@ type attempt struct {
 // any more, but what there is gets stored.
 func Run(stop context.Context, c config.Config, stderr io.Writer) (contract.Result, int) {
 	a := &attempt{config: c, layout: contract.Layout(c.BuildTag), stderr: stderr}
+	for _, notice := range c.Notices {
+		a.progress("%s", notice)
+	}
 	if err := a.open(); err != nil {
 		return a.fail(err)
 	}
@@ -111,6 +115,12 @@ func (a *attempt) open() (err error) {
 
 // build is the way from the go to the end.
 func (a *attempt) build(stop context.Context) (contract.Result, int) {
+	if a.config.Quiet {
+		// Before the go: the wrapper looks once.
+		if err := a.volume.Quiet(); err != nil {
+			return a.fail(err)
+		}
+	}
 	alive, err := a.volume.Go()
 	if err != nil {
 		return a.fail(err)
@@ -122,11 +132,12 @@ func (a *attempt) build(stop context.Context) (contract.Result, int) {
 	go a.lease.Keep(background)
 
 	ended := make(chan struct{})
+	masker := mask.New(a.config.Secrets)
 	exporter := &logs.Exporter{
 		Open:     a.volume.Log,
 		Blob:     a.container.NewAppendBlob(a.layout.Log(a.logName)),
 		Interval: a.config.LogInterval,
-		Mask:     logs.Verbatim{},
+		Mask:     masker,
 		Progress: a.progress,
 	}
 	type logResult struct {
@@ -137,6 +148,9 @@ func (a *attempt) build(stop context.Context) (contract.Result, int) {
 	go func() {
 		record, err := exporter.Run(background, ended)
 		record.Name = a.logName
+		if count := masker.Count(); count > 0 {
+			a.progress("masked in the log: %d", count)
+		}
 		logged <- logResult{record, err}
 	}()
 

@@ -11,11 +11,12 @@ import (
 	"time"
 
 	"github.com/kerbodyne/ke-1-build/exporter/internal/contract"
+	"github.com/kerbodyne/ke-1-build/exporter/internal/mask"
 	"github.com/kerbodyne/ke-1-build/exporter/internal/sign"
 	"github.com/kerbodyne/ke-1-build/exporter/internal/store"
 )
 
-// Config is all that the exporter is told. Every field but Source.Commit and SigningKey is needed.
+// Config is all that the exporter is told. Every field but Source.Commit, Secrets and SigningKey is needed.
 type Config struct {
 	// Dir is the volume that is shared with the build container.
 	Dir          string
@@ -32,6 +33,12 @@ type Config struct {
 	ArtifactDir string
 	// LogInterval is the least time between two appends to the log.
 	LogInterval time.Duration
+	// Quiet: secrets are given, so that the build's output must not be seen in the pod's own log.
+	Quiet bool
+	// Secrets are the values that the log must not show.
+	Secrets mask.Secrets
+	// Notices are lines for a person on what was found wrong, but not so that nothing could be done.
+	Notices []string
 	// SigningKey signs the provenance; nil for none.
 	SigningKey *sign.Key
 	// TerminationLog is where Kubernetes looks for a container's last words.
@@ -100,6 +107,15 @@ func FromEnvironment(getenv func(string) string) (Config, error) {
 	if c.ContainerURL != "" {
 		if _, err := store.ParseContainerURL(c.ContainerURL); err != nil {
 			problems = append(problems, "KE1_CONTAINER_URL "+err.Error())
+		}
+	}
+	if dir := getenv("KE1_MASK_DIR"); dir != "" {
+		c.Quiet = true
+		c.Secrets, err = mask.ReadSecrets(dir, func(format string, args ...any) {
+			c.Notices = append(c.Notices, fmt.Sprintf(format, args...))
+		})
+		if err != nil {
+			problems = append(problems, "KE1_MASK_DIR: "+err.Error())
 		}
 	}
 	if path := getenv("KE1_SIGNING_KEY_FILE"); path != "" {

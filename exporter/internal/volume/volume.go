@@ -18,6 +18,7 @@ const (
 	aliveName    = "alive"
 	skipName     = "skip"
 	refuseName   = "refuse"
+	quietName    = "quiet"
 	logName      = "log"
 	markerName   = "exit.json"
 	artifactsDir = "artifacts"
@@ -45,6 +46,11 @@ func (v *Volume) Log() (*os.File, error) {
 		return OpenRegular(v.fd, logName)
 	}
 	return file, err
+}
+
+// Quiet tells the wrapper not to print what the build prints: the pod's own log is not masked.
+func (v *Volume) Quiet() error {
+	return v.write(quietName, "")
 }
 
 // Artifacts opens the directory that the wrapper moved the artifacts to.
