@@ -30,7 +30,7 @@ describe("a build whose exporter has secrets", () => {
         await core.createNamespace({ body: { metadata: { name: stack.namespace, labels } } });
         const pair = generateKeyPairSync("ed25519");
         publicKey = directory.file("public.pem", pair.publicKey.export({ type: "spki", format: "pem" }) as string);
-        for (const [name, stringData] of Object.entries({
+        for (const [name, stringData] of Object.entries<Record<string, string>>({
             mask: { password },
             signing: { key: pair.privateKey.export({ type: "pkcs8", format: "pem" }) as string },
         })) {
