@@ -111,8 +111,10 @@ export function podSpecOf(args: BuildPodArgs, memoryLimit: string): k8s.types.in
                     { name: "KE1_ARTIFACT_DIR", value: args.artifactDirectory },
                 ],
                 resources: {
-                    requests: { cpu: args.cpuRequest, memory: args.memoryRequest },
-                    limits: { memory: memoryLimit },
+                    // The limit on disk is the whole pod's, its image's writable layer included. Without a request, it would
+                    // be set aside for each build.
+                    requests: { cpu: args.cpuRequest, memory: args.memoryRequest, "ephemeral-storage": "0" },
+                    limits: { memory: memoryLimit, "ephemeral-storage": args.diskLimit },
                 },
                 securityContext: restricted,
                 volumeMounts: [shared, { name: "wrapper", mountPath: wrapperDirectory, readOnly: true }],
