@@ -5,6 +5,9 @@ import { UserError } from "../contract/errors";
 import { layout } from "../contract/layout";
 import type { AttemptFinished, AttemptStarted, Manifest, PodInfo } from "../contract/manifest";
 
+/** The store knows the login, and no role of it that allows this: one that was just assigned may not be known yet. */
+export class NotYetAllowed extends UserError {}
+
 /** A build that the store knows of. */
 export interface StoredAttempt {
     readonly attempt: number;
@@ -186,12 +189,12 @@ function explained(error: unknown, container: string): unknown {
     const code = error.code ?? `status ${error.statusCode}`;
     switch (code) {
         case "AuthorizationPermissionMismatch":
-            return new UserError(
-                error.request?.method === "PUT"
-                    ? `your login may not write to ${container} (${code})`
-                    : `your login may not read ${container} (${code}): that takes the role "Storage Blob Data Reader"; ` +
+            return error.request?.method === "PUT"
+                ? new UserError(`your login may not write to ${container} (${code})`)
+                : new NotYetAllowed(
+                      `your login may not read ${container} (${code}): that takes the role "Storage Blob Data Reader"; ` +
                           "one that was just assigned takes up to ten minutes",
-            );
+                  );
         case "KeyBasedAuthenticationNotPermitted":
             return new UserError(
                 `${container} takes no account keys (${code}): unset AZURE_STORAGE_CONNECTION_STRING and ` +
