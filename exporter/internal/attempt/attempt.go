@@ -54,6 +54,8 @@ type attempt struct {
 	number    int
 	startedAt time.Time
 	logName   string
+	// inputs are the earlier steps' manifests, as long as they are to be fetched.
+	inputs []input
 	// finished is finished.json; nil before there is an attempt.
 	finished *store.Record
 
@@ -63,7 +65,7 @@ type attempt struct {
 // Run goes the whole way and returns the last words and the exit code. stop ends with SIGTERM: the build is not waited for
 // any more, but what there is gets stored.
 func Run(stop context.Context, c config.Config, stderr io.Writer) (contract.Result, int) {
-	a := &attempt{config: c, layout: contract.Layout(c.BuildTag), stderr: stderr}
+	a := &attempt{config: c, layout: c.Layout(), stderr: stderr}
 	if err := a.open(); err != nil {
 		return a.fail(err)
 	}
@@ -79,7 +81,7 @@ func Run(stop context.Context, c config.Config, stderr io.Writer) (contract.Resu
 		return a.fail(err)
 	}
 	if built != nil {
-		a.progress("%s is built already: nothing to run", c.BuildTag)
+		a.progress("%s is built already: nothing to run", c.Name())
 		if err := a.volume.Skip(); err != nil {
 			return a.fail(err)
 		}
@@ -111,15 +113,22 @@ func (a *attempt) open() (err error) {
 
 // build is the way from the go to the end.
 func (a *attempt) build(stop context.Context) (contract.Result, int) {
+	background, cancel := context.WithCancelCause(context.WithoutCancel(stop))
+	defer cancel(nil)
+	go a.lease.Keep(background)
+	if err := a.fetchInputs(stop); err != nil {
+		a.refuse(err)
+		if stop.Err() != nil {
+			return a.conclude(contract.Finished{Outcome: contract.Cancelled, Message: "stopped before the build could start"}, ExitFailed)
+		}
+		return a.fail(err)
+	}
 	alive, err := a.volume.Go()
 	if err != nil {
 		return a.fail(err)
 	}
 	defer alive.Close()
-	a.progress("attempt %d of %s: go", a.number, a.config.BuildTag)
-	background, cancel := context.WithCancelCause(context.WithoutCancel(stop))
-	defer cancel(nil)
-	go a.lease.Keep(background)
+	a.progress("attempt %d of %s: go", a.number, a.config.Name())
 
 	ended := make(chan struct{})
 	exporter := &logs.Exporter{
