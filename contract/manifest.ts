@@ -106,6 +106,7 @@ export interface AttemptFinished {
 export interface PodInfo {
     readonly schemaVersion: 1;
     readonly buildTag: string;
+    readonly step?: string;
     readonly attempt: number;
     readonly outcome: Outcome;
     /** One line for a person. */

@@ -69,8 +69,8 @@ func (a *attempt) compareStep(found *contract.Manifest) error {
 		return nil
 	}
 	if found.Recipe != a.config.Step.Recipe {
-		return &conflict{fmt.Sprintf("%s was built by another definition (its variables, image, resources or artifacts) "+
-			"than this one: use another tag", a.config.Name())}
+		return &conflict{fmt.Sprintf("%s was built by another definition (its env, image or artifacts) than this one: "+
+			"use another tag", a.config.Name())}
 	}
 	if !slices.Equal(found.Inputs, a.inputRecords()) {
 		return &conflict{fmt.Sprintf("%s was built from other inputs than those that there are now: use another tag",
