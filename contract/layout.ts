@@ -14,6 +14,12 @@ export function buildName(buildTag: string, step?: string): string {
     return step === undefined ? buildTag : `${buildTag}/${step}`;
 }
 
+/** The key of what a person calls a build by. */
+export function keyOfName(name: string): BuildKey {
+    const [buildTag = "", step] = name.split("/", 2);
+    return buildKey(buildTag, step);
+}
+
 /** What a person calls a build by, from its key. */
 export function nameOfKey(key: BuildKey): string {
     return key.replace("/steps/", "/");
