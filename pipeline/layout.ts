@@ -1,4 +1,5 @@
 import type { PipelineDefinition, StepDefinition } from "./definition";
+import { durationOf } from "./duration";
 import { notesOf } from "./mermaid";
 
 /** A rectangle, in pixels from the top left. */
@@ -34,7 +35,7 @@ interface Slot {
 
 const margin = 16;
 const stagePadding = 14;
-const header = 40;
+const header = 46;
 const stepHeight = 46;
 const laneHeight = 12;
 const between = 14;
@@ -120,42 +121,56 @@ function edgesOf(columns: readonly (readonly Slot[])[], boxes: readonly Box[]): 
     const places = new Map(
         columns.flatMap((column, index) => column.map((slot) => [slot.id, { slot, column: index }] as const)),
     );
+    const placeOf = (id: string) => {
+        const place = places.get(id);
+        if (!place) {
+            throw new Error(`${id} is not in the drawing`);
+        }
+        return place;
+    };
     const steps = columns.flat().flatMap(({ step }) => step ?? []);
-    const all = steps.flatMap((step) => step.inputs.map((input) => ({ from: input, to: step.name })));
-    return all.map(({ from, to }) => {
-        const start = places.get(from);
-        const end = places.get(to);
+    const edges = steps.flatMap((step) =>
+        step.inputs.map((from) => {
+            const first = placeOf(from).column + 1;
+            const lanes = Array.from({ length: placeOf(step.name).column - first }, (_, index) =>
+                placeOf(laneId(from, step.name, first + index)),
+            );
+            return { from, to: step.name, lanes };
+        }),
+    );
+    // At the side of a step they are in the order of where they lead, so that they do not cross right there.
+    const after = (edge: Edge) => (edge.lanes[0] ?? placeOf(edge.to)).slot.y;
+    const before = (edge: Edge) => (edge.lanes.at(-1) ?? placeOf(edge.from)).slot.y;
+    return edges.map((edge) => {
+        const { from, to, lanes } = edge;
+        const [start, end] = [from, to].map((id) => stepBox(boxAt(boxes, placeOf(id).column), placeOf(id).slot.y));
+        const leaving = edges.filter((other) => other.from === from).sort((a, b) => after(a) - after(b));
+        const arriving = edges.filter((other) => other.to === to).sort((a, b) => before(a) - before(b));
         if (!start || !end) {
             throw new Error(`${from} or ${to} is not in the drawing`);
         }
-        const leaving = all.filter((edge) => edge.from === from);
-        const arriving = all.filter((edge) => edge.to === to);
-        const points: Point[] = [];
-        const startBox = stepBox(boxAt(boxes, start.column), start.slot.y);
-        points.push({
-            x: startBox.x + startBox.width,
-            y: portOf(
-                startBox,
-                leaving.findIndex((edge) => edge.to === to),
-                leaving.length,
-            ),
-        });
-        for (let column = start.column + 1; column < end.column; column++) {
-            const lane = places.get(laneId(from, to, column))?.slot.y ?? 0;
+        const through = lanes.flatMap(({ slot, column }) => {
             const { x, width } = boxAt(boxes, column);
-            points.push({ x, y: lane + laneHeight / 2 }, { x: x + width, y: lane + laneHeight / 2 });
-        }
-        const endBox = stepBox(boxAt(boxes, end.column), end.slot.y);
-        points.push({
-            x: endBox.x,
-            y: portOf(
-                endBox,
-                arriving.findIndex((edge) => edge.from === from),
-                arriving.length,
-            ),
+            const y = slot.y + laneHeight / 2;
+            return [
+                { x, y },
+                { x: x + width, y },
+            ];
         });
+        const points = [
+            { x: start.x + start.width, y: portOf(start, leaving.indexOf(edge), leaving.length) },
+            ...through,
+            { x: end.x, y: portOf(end, arriving.indexOf(edge), arriving.length) },
+        ];
         return { from, to, points };
     });
+}
+
+interface Edge {
+    readonly from: string;
+    readonly to: string;
+    /** In each stage between the two. */
+    readonly lanes: readonly { readonly slot: Slot; readonly column: number }[];
 }
 
 /** Several edges at one side of a step do not meet in one point. */
@@ -184,14 +199,14 @@ function heightOf(column: readonly Slot[]): number {
 }
 
 function noteOf(step: StepDefinition): string {
-    const timeout = step.timeoutSeconds === undefined ? [] : [`${step.timeoutSeconds} s`];
+    const timeout = step.timeoutSeconds === undefined ? [] : [durationOf(step.timeoutSeconds)];
     const artifacts = step.artifacts === "" ? [] : [step.artifacts];
     return [...artifacts, ...notesOf(step), ...timeout].join(", ");
 }
 
 function stageNote(stage: PipelineDefinition["stages"][number]): string {
     return [
-        ...(stage.timeoutSeconds === undefined ? [] : [`${stage.timeoutSeconds} s`]),
+        ...(stage.timeoutSeconds === undefined ? [] : [durationOf(stage.timeoutSeconds)]),
         ...(stage.cancelSiblings ? ["fails at once"] : []),
     ].join(", ");
 }
