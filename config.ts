@@ -5,6 +5,7 @@ import { isConfidential } from "./contract/address";
 import type { AzureSettings } from "./config/azure";
 import { guid, readAzureSettings } from "./config/azure";
 import { amountOf, memorySteps } from "./config/memory";
+import { readPipelineSettings } from "./config/pipeline";
 import type { Placement } from "./config/placement";
 import { readPlacement } from "./config/placement";
 import type { ConfigSource } from "./config/reader";
@@ -24,6 +25,10 @@ export interface SourceSettings {
     /** Empty, or a reference by digest. */
     readonly image: string;
     readonly dockerfile: string;
+    /** The file of the pipeline that is run; empty for a single build. */
+    readonly pipeline: string;
+    /** Instead of the values that the pipeline gives its variables. */
+    readonly pipelineVariables: Readonly<Record<string, string>>;
 }
 
 /** The stack's configuration, checked and with its defaults. Pulumi.yaml says what each key is for. */
@@ -235,6 +240,7 @@ function readLaunchers(read: Reader, target: Target): readonly string[] {
 export function readSourceSettings(config: ConfigSource, environment: NodeJS.ProcessEnv = process.env): SourceSettings {
     const read = new Reader(config);
     return {
+        ...readPipelineSettings(read, environment),
         source: environment["SOURCE"] || read.text("source", "example/ke-1"),
         buildTags: readBuildTags(read, environment),
         allowDirty: /^(1|true|yes)$/i.test(environment["ALLOW_DIRTY"] ?? "") || read.flag("allowDirty"),

@@ -14,11 +14,13 @@ import { BuildNamespace } from "./components/buildNamespace";
 import { hasName } from "./components/egress";
 import { LaunchAccess } from "./components/launchAccess";
 import { PullSecret } from "./components/pullSecret";
+import type * as pipelineComponents from "./components/pipeline";
 import type { Settings } from "./config";
 import { readSettings } from "./config";
 import type { AzureSettings } from "./config/azure";
 import { readCredentials } from "./config/credentials";
 import { UserError } from "./contract/errors";
+import type * as pipelinePlans from "./pipeline/plan";
 import { planImage } from "./source/image";
 import { planBuilds } from "./source/plan";
 
@@ -30,6 +32,8 @@ const { settings, credentials, plans } = orRunError(() => {
     const read = readSettings(config, { project: pulumi.getProject(), stack: pulumi.getStack() });
     return { settings: read, credentials: readCredentials(config), plans: planBuilds(read, __dirname) };
 });
+
+const pipeline = readConfiguredPipeline();
 
 const cluster = new k8s.Provider("cluster", {
     kubeconfig: settings.kubeconfig || undefined,
@@ -77,27 +81,28 @@ const exporterImage =
 const launched = plans.map((plan) => {
     const image =
         settings.image || new BuildImage(plan.buildTag, { ...planImage(settings, plan), credential }).reference;
-    const { job, result } = new BuildJob(
-        plan.buildTag,
-        {
-            ...settings,
-            ...plan,
-            image,
-            exporterImage,
-            namespace: namespace.name,
-            ...identity,
-            imagePullSecrets,
-            resolvesNames: hasName(settings.blobEndpoint),
-            notify: {
-                pushgateway: settings.pushgateway,
-                webhook: settings.webhook,
-                webhookSecret: credentials.webhookSecret,
-            },
-            wrapperConfigMap: namespace.wrapperConfigMap,
-            containerUrl: store.containerUrl,
+    const build = {
+        ...settings,
+        ...plan,
+        image,
+        exporterImage,
+        namespace: namespace.name,
+        ...identity,
+        imagePullSecrets,
+        resolvesNames: hasName(settings.blobEndpoint),
+        notify: {
+            pushgateway: settings.pushgateway,
+            webhook: settings.webhook,
+            webhookSecret: credentials.webhookSecret,
         },
-        onCluster,
-    );
+        wrapperConfigMap: namespace.wrapperConfigMap,
+        containerUrl: store.containerUrl,
+    };
+    if (pipeline) {
+        const { result } = new pipeline.Pipeline(plan.buildTag, { ...build, ...pipeline.plan }, onCluster);
+        return { buildTag: plan.buildTag, image, pipeline: result };
+    }
+    const { job, result } = new BuildJob(plan.buildTag, build, onCluster);
     return {
         buildTag: plan.buildTag,
         image,
@@ -115,6 +120,18 @@ const launched = plans.map((plan) => {
 export = launched.length === 1
     ? { ...launched[0] }
     : { builds: Object.fromEntries(launched.map((build) => [build.buildTag, build])) };
+
+/** The pipeline, where one is configured: loaded only then, as the reader of its definition takes a moment. */
+function readConfiguredPipeline() {
+    if (settings.pipeline === "") {
+        return undefined;
+    }
+    /* eslint-disable @typescript-eslint/no-require-imports */
+    const { planPipeline } = require("./pipeline/plan") as typeof pipelinePlans;
+    const { Pipeline } = require("./components/pipeline") as typeof pipelineComponents;
+    /* eslint-enable @typescript-eslint/no-require-imports */
+    return { Pipeline, plan: orRunError(() => planPipeline(settings, plans, __dirname)) };
+}
 
 /** A store that is reached with a key: the embedded platform's, or one of the user's own. */
 function onAnyStore() {

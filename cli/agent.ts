@@ -13,6 +13,9 @@ export function agentCommands(): Command[] {
         new Command("await")
             .description("(run by the program) wait for a build's outcome")
             .action(async () => (await actions()).awaitJob()),
+        new Command("await-pipeline")
+            .description("(run by the program) run a pipeline's steps and wait for their outcomes")
+            .action(async () => (await actions()).awaitPipeline()),
     ];
 }
 

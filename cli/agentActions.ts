@@ -6,6 +6,7 @@ import { Cluster } from "../launcher/cluster";
 import { containerSas } from "../launcher/store";
 import { Notifier } from "../launcher/notify/notifier";
 import { notifierSettings } from "../launcher/notify/settings";
+import { runPipeline } from "./pipelineAgent";
 import { openStore, pollIntervalFor, required, storageCredential } from "./context";
 
 /** At most this much of a build's log is shown by `up`, in characters: the engine keeps what is shown in its state. */
@@ -110,6 +111,11 @@ export async function awaitJob(): Promise<void> {
         // Whoever cannot be told does not hold up the build's end for long.
         await notifier.close();
     }
+}
+
+/** Runs a pipeline to its end. */
+export async function awaitPipeline(): Promise<void> {
+    await runPipeline(cluster());
 }
 
 /** A notifier that cannot be is a warning: it never fails a build. */

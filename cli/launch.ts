@@ -38,7 +38,11 @@ export async function beforeOperation(operation: Operation): Promise<NodeJS.Proc
         await platformUp();
     }
     if (builds) {
-        stack.read();
+        const settings = stack.read();
+        if (settings.pipeline !== "") {
+            const { planPipeline } = await import("../pipeline/plan");
+            planPipeline(settings, plans, stack.projectDirectory);
+        }
     }
     plans.forEach((plan) => plan.notes.forEach((note) => process.stderr.write(`${plan.buildTag}: ${note}\n`)));
     const platform = stack.needsPlatform ? readDescriptor() : undefined;

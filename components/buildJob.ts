@@ -4,7 +4,7 @@ import * as command from "@pulumi/command";
 import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 
-import { buildTagLabel } from "../contract/labels";
+import { buildTagLabel, stepLabel } from "../contract/labels";
 import type { BuildResult } from "../contract/result";
 import type { Watchdogs } from "../contract/watchdogs";
 import type { BuildPodArgs } from "./buildPod";
@@ -12,14 +12,18 @@ import { podSpecOf, workloadIdentity } from "./buildPod";
 import { commonLabels } from "./labels";
 import { queueLabel } from "./placement";
 
-export interface BuildJobArgs extends BuildPodArgs {
+/** What a build's Job is made of. */
+export interface JobArgs extends BuildPodArgs {
     readonly namespace: pulumi.Input<string>;
-    readonly kubeconfig: pulumi.Input<string>;
-    readonly kubeContext: pulumi.Input<string>;
     readonly deadlineSeconds: number;
     readonly ttlSecondsAfterFinished: number;
     /** How often a build is started again when it was not to blame. */
     readonly retries: number;
+}
+
+export interface BuildJobArgs extends JobArgs {
+    readonly kubeconfig: pulumi.Input<string>;
+    readonly kubeContext: pulumi.Input<string>;
     /**
      * What a build may use, as Kubernetes quantities: at first, and then each time that it ran out of memory. Never empty.
      */
@@ -112,11 +116,12 @@ export class BuildJob extends pulumi.ComponentResource {
 /**
  * A build's Job.
  *
- * @param waits whether it is made suspended, for when the build has run out of memory in the one before
+ * @param waits whether it is made suspended, for when the build has run out of memory in the one before, or for when it is
+ * the step's turn
  */
-function declareJob(
+export function declareJob(
     name: string,
-    args: BuildJobArgs,
+    args: JobArgs,
     memoryLimit: string,
     waits: boolean,
     parent: pulumi.Resource,
@@ -125,11 +130,12 @@ function declareJob(
     // A Job's template cannot be changed, and deletion is not waited for: so a changed Job has another name.
     const jobName = pulumi
         .jsonStringify([podSpec, args.deadlineSeconds, args.retries, args.source.tree, args.command])
-        .apply((spec) => jobNameOf(args.buildTag, spec));
+        .apply((spec) => jobNameOf(args.buildTag, args.step?.name, spec));
     const labels = {
         ...commonLabels,
         "app.kubernetes.io/component": "build",
         [buildTagLabel]: args.buildTag,
+        ...(args.step ? { [stepLabel]: args.step.name } : {}),
     };
     const podIdentity = args.credentialSecret === undefined ? workloadIdentity : undefined;
     return new k8s.batch.v1.Job(
@@ -197,13 +203,20 @@ function declareJob(
     );
 }
 
-/** `ke-1-build-<tag>-<hash>`: a DNS label, at most 52 characters so that the pods' names keep it whole. */
-function jobNameOf(buildTag: string, spec: string): string {
+/**
+ * `ke-1-build-<tag>-<hash>`, or `ke-1-build-<tag>-<step>-<hash>`: a DNS label, at most 52 characters so that the pods' names
+ * keep it whole.
+ */
+function jobNameOf(buildTag: string, step: string | undefined, spec: string): string {
     const hash = createHash("sha256").update(spec).digest("hex").slice(0, 8);
-    const tag = buildTag
+    const tag = nameOf(buildTag, step === undefined ? 31 : 14);
+    return `ke-1-build-${tag}-${step === undefined ? "" : `${nameOf(step, 16)}-`}${hash}`;
+}
+
+function nameOf(text: string, length: number): string {
+    return text
         .toLowerCase()
         .replace(/[^a-z0-9]+/g, "-")
-        .slice(0, 31)
+        .slice(0, length)
         .replace(/-+$/, "");
-    return `ke-1-build-${tag}-${hash}`;
 }

@@ -15,7 +15,7 @@ export interface BuildPodArgs extends PlacementArgs {
     readonly command: readonly string[];
     /** Whether the source has the target `build-wrapper`, which runs the command through `$KE1_WRAP`. */
     readonly usesBuildWrapper: boolean;
-    /** Relative to the image's working directory. */
+    /** Relative to the image's working directory; empty for a step without artifacts. */
     readonly artifactDirectory: string;
     /** By digest. */
     readonly image: pulumi.Input<string>;
@@ -43,8 +43,19 @@ export interface BuildPodArgs extends PlacementArgs {
     readonly maskSecret?: string;
     /** A Secret whose key `key` signs the provenance; absent for none. The exporter alone sees it. */
     readonly signingKeySecret?: string;
+    /** What a step of a pipeline has in addition; absent for a build that is none. */
+    readonly step?: StepPodArgs;
     /** A pod of a node that is lost is given up after this, in seconds. */
     readonly nodeLostSeconds: number;
+}
+
+/** Of a step of a pipeline. */
+export interface StepPodArgs {
+    readonly name: string;
+    readonly recipe: string;
+    readonly env: Readonly<Record<string, string>>;
+    /** Earlier steps, whose artifacts the exporter fetches for this one. */
+    readonly inputs: readonly string[];
 }
 
 /** Paths in a build's pod; the wrapper and the exporter know them from their environment. */
@@ -53,6 +64,7 @@ const wrapperDirectory = "/ke1/bin";
 const credentialDirectory = "/ke1/credential";
 const maskDirectory = "/ke1/mask";
 const signingDirectory = "/ke1/signing";
+const inputsDirectory = "/ke1/inputs";
 
 /**
  * Tells the cluster's webhook to give a pod the token of its service account's identity, and which containers not to give
@@ -72,6 +84,7 @@ export function podSpecOf(args: BuildPodArgs, memoryLimit: string): k8s.types.in
     const restricted = { allowPrivilegeEscalation: false, capabilities: { drop: ["ALL"] } };
     const shared = { name: "shared", mountPath: sharedDirectory };
     const secrets = exporterSecrets(args);
+    const inputs = inputsOf(args);
     return {
         restartPolicy: "Never",
         serviceAccountName: args.serviceAccount,
@@ -109,6 +122,7 @@ export function podSpecOf(args: BuildPodArgs, memoryLimit: string): k8s.types.in
                     { name: "KE1_DIR", value: sharedDirectory },
                     { name: "KE1_WRAP", value: `/bin/sh ${wrapperDirectory}/wrap` },
                     { name: "KE1_ARTIFACT_DIR", value: args.artifactDirectory },
+                    ...Object.entries(args.step?.env ?? {}).map(([name, value]) => ({ name, value })),
                 ],
                 resources: {
                     // The limit on disk is the whole pod's, its image's writable layer included. Without a request, it would
@@ -117,7 +131,11 @@ export function podSpecOf(args: BuildPodArgs, memoryLimit: string): k8s.types.in
                     limits: { memory: memoryLimit, "ephemeral-storage": args.diskLimit },
                 },
                 securityContext: restricted,
-                volumeMounts: [shared, { name: "wrapper", mountPath: wrapperDirectory, readOnly: true }],
+                volumeMounts: [
+                    shared,
+                    { name: "wrapper", mountPath: wrapperDirectory, readOnly: true },
+                    ...inputs.mounts.map((mount) => ({ ...mount, readOnly: true })),
+                ],
             },
             {
                 name: "exporter",
@@ -133,6 +151,7 @@ export function podSpecOf(args: BuildPodArgs, memoryLimit: string): k8s.types.in
                     { name: "KE1_COMMAND", value: JSON.stringify(args.command) },
                     { name: "KE1_IMAGE", value: args.image },
                     { name: "KE1_ARTIFACT_DIR", value: args.artifactDirectory },
+                    ...stepVariables(args.step),
                     field("KE1_JOB_NAMESPACE", "metadata.namespace"),
                     field("KE1_JOB_NAME", "metadata.labels['batch.kubernetes.io/job-name']"),
                     field("KE1_POD_NAME", "metadata.name"),
@@ -144,6 +163,7 @@ export function podSpecOf(args: BuildPodArgs, memoryLimit: string): k8s.types.in
                 volumeMounts: [
                     shared,
                     ...secrets.map(({ name, directory }) => ({ name, mountPath: directory, readOnly: true })),
+                    ...inputs.mounts,
                 ],
             },
         ],
@@ -151,8 +171,31 @@ export function podSpecOf(args: BuildPodArgs, memoryLimit: string): k8s.types.in
             { name: "shared", emptyDir: { sizeLimit: args.diskLimit } },
             { name: "wrapper", configMap: { name: args.wrapperConfigMap, defaultMode: 0o555 } },
             ...secrets.map(({ name, secretName }) => ({ name, secret: { secretName, defaultMode: 0o440 } })),
+            ...inputs.volumes,
         ],
     };
+}
+
+/** Where the exporter puts the artifacts of earlier steps: it alone writes there, the build reads. */
+function inputsOf(args: BuildPodArgs) {
+    return args.step === undefined || args.step.inputs.length === 0
+        ? { mounts: [], volumes: [] }
+        : {
+              mounts: [{ name: "inputs", mountPath: inputsDirectory }],
+              volumes: [{ name: "inputs", emptyDir: { sizeLimit: args.diskLimit } }],
+          };
+}
+
+/** How the exporter is told of the step. */
+function stepVariables(step: StepPodArgs | undefined): k8s.types.input.core.v1.EnvVar[] {
+    return step === undefined
+        ? []
+        : [
+              { name: "KE1_STEP", value: step.name },
+              { name: "KE1_STEP_RECIPE", value: step.recipe },
+              { name: "KE1_STEP_INPUTS", value: JSON.stringify(step.inputs) },
+              { name: "KE1_INPUTS_DIR", value: inputsDirectory },
+          ];
 }
 
 function field(name: string, fieldPath: string): k8s.types.input.core.v1.EnvVar {

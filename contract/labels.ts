@@ -1,5 +1,8 @@
 /** The label of a Job and its pods that carries the BUILD_TAG. */
 export const buildTagLabel = "ke1.dev/build-tag";
 
+/** The label of a pipeline's Jobs and their pods that carries the step's name. */
+export const stepLabel = "ke1.dev/step";
+
 /** The label by which Kueue queues a Job (https://kueue.sigs.k8s.io/docs/tasks/run/jobs/). */
 export const queueNameLabel = "kueue.x-k8s.io/queue-name";

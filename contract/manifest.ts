@@ -28,6 +28,12 @@ export interface ArtifactLink {
     readonly target: string;
 }
 
+/** An earlier step whose artifacts a step had: its name, and the SHA-256 of its `manifest.json`. */
+export interface StepInput {
+    readonly step: string;
+    readonly sha256: string;
+}
+
 export interface LogRecord {
     /** Path below `<BUILD_TAG>/`, for example `logs/20261121T085101.123Z.log`. */
     readonly name: string;
@@ -39,6 +45,11 @@ export interface LogRecord {
 export interface Manifest {
     readonly schemaVersion: 1;
     readonly buildTag: string;
+    /** Which step of a pipeline; absent for a build that is none. */
+    readonly step?: string;
+    /** Of a step: the digest of what else than tree, command and inputs decides its result (pipeline/recipe.ts). */
+    readonly recipe?: string;
+    readonly inputs?: readonly StepInput[];
     readonly source: SourceIdentity;
     readonly command: readonly string[];
     /** The image by digest, `<repository>@sha256:<hex>`. */
@@ -59,6 +70,7 @@ export interface Manifest {
 export interface AttemptStarted {
     readonly schemaVersion: 1;
     readonly buildTag: string;
+    readonly step?: string;
     readonly attempt: number;
     readonly startedAt: string;
     readonly job: { readonly namespace: string; readonly name: string };
@@ -74,6 +86,7 @@ export interface AttemptStarted {
 export interface AttemptFinished {
     readonly schemaVersion: 1;
     readonly buildTag: string;
+    readonly step?: string;
     readonly attempt: number;
     readonly finishedAt: string;
     readonly outcome: Outcome;
@@ -93,6 +106,7 @@ export interface AttemptFinished {
 export interface PodInfo {
     readonly schemaVersion: 1;
     readonly buildTag: string;
+    readonly step?: string;
     readonly attempt: number;
     readonly outcome: Outcome;
     /** One line for a person. */

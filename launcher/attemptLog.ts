@@ -1,3 +1,4 @@
+import type { BuildKey } from "../contract/layout";
 import { LineSplitter, LogFollower } from "./logFollower";
 import type { BuildStore } from "./store";
 
@@ -12,7 +13,7 @@ export class AttemptLog {
 
     public constructor(
         private readonly store: BuildStore,
-        private readonly buildTag: string,
+        private readonly key: BuildKey,
         onLine: (line: string) => void,
     ) {
         this.lines = new LineSplitter(onLine);
@@ -25,13 +26,13 @@ export class AttemptLog {
      */
     public async follow(podUid: string | undefined): Promise<boolean> {
         if (this.attempt === undefined) {
-            const attempts = await this.store.attempts(this.buildTag);
+            const attempts = await this.store.attempts(this.key);
             const mine = attempts.find(({ started }) => started?.pod.uid === podUid);
             if (!mine?.started) {
                 return false;
             }
             this.attempt = mine.attempt;
-            this.path = `${this.buildTag}/${mine.started.log}`;
+            this.path = `${this.key}/${mine.started.log}`;
             this.follower = new LogFollower(this.store, this.path);
         }
         await this.follower?.drain((bytes) => this.lines.write(bytes));

@@ -1,6 +1,8 @@
 import { setTimeout as sleep } from "node:timers/promises";
 
 import { UserError } from "../contract/errors";
+import type { BuildKey } from "../contract/layout";
+import { nameOfKey } from "../contract/layout";
 import type { BuildStore } from "./store";
 
 /** At most this much of a log is read at once, in bytes. */
@@ -26,29 +28,29 @@ export interface ShowLogOptions {
  */
 export async function showLog(
     store: BuildStore,
-    buildTag: string,
+    key: BuildKey,
     options: ShowLogOptions,
     onBytes: (bytes: Buffer) => Promise<void> | void,
     signal: AbortSignal,
 ): Promise<{ readonly offset: number }> {
     const begun = Date.now();
-    let attempt = await lastAttempt(store, buildTag);
+    let attempt = await lastAttempt(store, key);
     while (!attempt) {
         if (!options.follow || Date.now() - begun > options.startLimit) {
-            throw new UserError(`there is no log of ${buildTag}; \`ke1 builds\` lists what there is`);
+            throw new UserError(`there is no log of ${nameOfKey(key)}; \`ke1 builds\` lists what there is`);
         }
         if (!(await pause(options.pollInterval, signal))) {
             return { offset: options.offset };
         }
-        attempt = await lastAttempt(store, buildTag);
+        attempt = await lastAttempt(store, key);
     }
     let { offset } = options;
     for (;;) {
         // Asked for first: what is in the log when the build has finished is all there will be.
-        const finished = await store.finished(buildTag, attempt.number);
+        const finished = await store.finished(key, attempt.number);
         let bytes: Buffer | undefined;
         do {
-            bytes = signal.aborted ? undefined : await store.bytes(`${buildTag}/${attempt.log}`, offset, readLimit);
+            bytes = signal.aborted ? undefined : await store.bytes(`${key}/${attempt.log}`, offset, readLimit);
             if (bytes && bytes.length > 0) {
                 await onBytes(bytes);
                 offset += bytes.length;
@@ -63,9 +65,9 @@ export async function showLog(
 /** A number may be taken by an attempt that could not say anything: that one has no log. */
 async function lastAttempt(
     store: BuildStore,
-    buildTag: string,
+    key: BuildKey,
 ): Promise<{ readonly number: number; readonly log: string } | undefined> {
-    const last = (await store.attempts(buildTag)).findLast(({ started }) => started !== undefined);
+    const last = (await store.attempts(key)).findLast(({ started }) => started !== undefined);
     return last?.started && { number: last.attempt, log: last.started.log };
 }
 

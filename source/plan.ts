@@ -48,7 +48,9 @@ function planBuild(settings: SourceSettings, buildTag: string, projectDirectory:
             usesBuildWrapper: false,
         };
     }
-    const context = prepareBuildContext(resolved, projectDirectory, settings.dockerfile, settings.command);
+    // A pipeline says itself what is run: its source needs no target of any name.
+    const command = settings.pipeline === "" ? settings.command : [settings.pipeline];
+    const context = prepareBuildContext(resolved, projectDirectory, settings.dockerfile, command);
     return {
         ...common,
         context: context.path,

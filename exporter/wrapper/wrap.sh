@@ -5,7 +5,8 @@
 #     sh /ke1/bin/wrap --init make build-wrapper      # whose recipe is $(KE1_WRAP) $(MAKE) build
 #
 # For every POSIX sh (dash, busybox ash, bash). Environment: KE1_DIR, the volume shared with the exporter;
-# KE1_ARTIFACT_DIR, what to hand back, inside the working directory (default: bin). Ends with the build's exit code, or
+# KE1_ARTIFACT_DIR, what to hand back, inside the working directory (default: bin; empty: nothing). Ends with the build's
+# exit code, or
 #
 #     0    without running anything, when the tag is built already
 #     1    when the build succeeded, but what it left cannot be handed back
@@ -164,7 +165,8 @@ run() {
 
 # Hands the artifact directory to the exporter; sets problem if it cannot.
 hand_back() {
-    dir=${KE1_ARTIFACT_DIR:-bin}
+    dir=${KE1_ARTIFACT_DIR-bin}
+    [ -n "$dir" ] || return 0
     here=$(pwd -P)
     case $dir in
         /*) there=$dir ;;

@@ -239,6 +239,8 @@ describe("the source of a build", () => {
                         dockerfile: "Dockerfile",
                         command,
                         image: "",
+                        pipeline: "",
+                        pipelineVariables: {},
                     },
                     project.path,
                 );
@@ -272,7 +274,15 @@ describe("the labels of an image", () => {
         repository.file("Dockerfile", dockerfile);
         repository.file("Makefile", "build:\n\ttrue\n");
         repository.commit();
-        const settings = { buildTags: [""], allowDirty: false, dockerfile: "Dockerfile", command: [], image: "" };
+        const settings = {
+            buildTags: [""],
+            allowDirty: false,
+            dockerfile: "Dockerfile",
+            command: [],
+            image: "",
+            pipeline: "",
+            pipelineVariables: {},
+        };
         const [plan] = planBuilds({ ...settings, source: repository.path }, project.path);
         return fs.readFileSync(path.join(project.path, plan!.context, "Dockerfile"), "utf8");
     }
@@ -313,7 +323,15 @@ describe("the labels of an image", () => {
         fs.symlinkSync(path.join(outside.path, "Dockerfile"), path.join(repository.path, "Linked"));
         repository.file("Makefile", "build:\n\ttrue\n");
         repository.commit();
-        const settings = { buildTags: [""], allowDirty: false, dockerfile: "Linked", command: [], image: "" };
+        const settings = {
+            buildTags: [""],
+            allowDirty: false,
+            dockerfile: "Linked",
+            command: [],
+            image: "",
+            pipeline: "",
+            pipelineVariables: {},
+        };
         planBuilds({ ...settings, source: repository.path }, project.path);
         assert.equal(fs.readFileSync(path.join(outside.path, "Dockerfile"), "utf8"), "FROM scratch\n");
         outside.remove();

@@ -55,6 +55,8 @@ type attempt struct {
 	number    int
 	startedAt time.Time
 	logName   string
+	// inputs are the earlier steps' manifests, as long as they are to be fetched.
+	inputs []input
 	// finished is finished.json; nil before there is an attempt.
 	finished *store.Record
 
@@ -64,7 +66,7 @@ type attempt struct {
 // Run goes the whole way and returns the last words and the exit code. stop ends with SIGTERM: the build is not waited for
 // any more, but what there is gets stored.
 func Run(stop context.Context, c config.Config, stderr io.Writer) (contract.Result, int) {
-	a := &attempt{config: c, layout: contract.Layout(c.BuildTag), stderr: stderr}
+	a := &attempt{config: c, layout: c.Layout(), stderr: stderr}
 	for _, notice := range c.Notices {
 		a.progress("%s", notice)
 	}
@@ -83,7 +85,7 @@ func Run(stop context.Context, c config.Config, stderr io.Writer) (contract.Resu
 		return a.fail(err)
 	}
 	if built != nil {
-		a.progress("%s is built already: nothing to run", c.BuildTag)
+		a.progress("%s is built already: nothing to run", c.Name())
 		if err := a.volume.Skip(); err != nil {
 			return a.fail(err)
 		}
@@ -115,6 +117,16 @@ func (a *attempt) open() (err error) {
 
 // build is the way from the go to the end.
 func (a *attempt) build(stop context.Context) (contract.Result, int) {
+	background, cancel := context.WithCancelCause(context.WithoutCancel(stop))
+	defer cancel(nil)
+	go a.lease.Keep(background)
+	if err := a.fetchInputs(stop); err != nil {
+		a.refuse(err)
+		if stop.Err() != nil {
+			return a.conclude(contract.Finished{Outcome: contract.Cancelled, Message: "stopped before the build could start"}, ExitFailed)
+		}
+		return a.fail(err)
+	}
 	if a.config.Quiet {
 		// Before the go: the wrapper looks once.
 		if err := a.volume.Quiet(); err != nil {
@@ -126,10 +138,7 @@ func (a *attempt) build(stop context.Context) (contract.Result, int) {
 		return a.fail(err)
 	}
 	defer alive.Close()
-	a.progress("attempt %d of %s: go", a.number, a.config.BuildTag)
-	background, cancel := context.WithCancelCause(context.WithoutCancel(stop))
-	defer cancel(nil)
-	go a.lease.Keep(background)
+	a.progress("attempt %d of %s: go", a.number, a.config.Name())
 
 	ended := make(chan struct{})
 	masker := mask.New(a.config.Secrets)
