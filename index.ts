@@ -5,6 +5,7 @@ import * as path from "node:path";
 import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 
+import { Admission } from "./components/admission";
 import { ArtifactStore } from "./components/artifactStore";
 import type * as azureComponents from "./components/azure";
 import { BuildIdentity } from "./components/buildIdentity";
@@ -12,6 +13,7 @@ import { BuildImage } from "./components/buildImage";
 import { BuildJob } from "./components/buildJob";
 import { BuildNamespace } from "./components/buildNamespace";
 import { hasName } from "./components/egress";
+import { judgeBuilds } from "./components/judge";
 import { LaunchAccess } from "./components/launchAccess";
 import { PullSecret } from "./components/pullSecret";
 import type { Settings } from "./config";
@@ -28,7 +30,9 @@ const tokenEndpoint = "https://login.microsoftonline.com";
 const { settings, credentials, plans } = orRunError(() => {
     const config = new pulumi.Config();
     const read = readSettings(config, { project: pulumi.getProject(), stack: pulumi.getStack() });
-    return { settings: read, credentials: readCredentials(config), plans: planBuilds(read, __dirname) };
+    const planned = planBuilds(read, __dirname);
+    judgeBuilds(read, planned).forEach((note) => void pulumi.log.info(note));
+    return { settings: read, credentials: readCredentials(config), plans: planned };
 });
 
 const cluster = new k8s.Provider("cluster", {
@@ -53,6 +57,17 @@ const namespace = new BuildNamespace(
     },
     onCluster,
 );
+const admission =
+    settings.admission.inCluster &&
+    new Admission(
+        "admission",
+        {
+            ...{ namespace: namespace.name, namespaceName: settings.namespace },
+            ...{ nodes: settings.admission.nodes, rules: settings.admission.rules },
+            ...{ kubeconfig: settings.kubeconfig, kubeContext: settings.kubeContext },
+        },
+        onCluster,
+    );
 const { store, identity } = settings.azure ? onAzure(settings, settings.azure) : onAnyStore();
 if (settings.launchers.length > 0) {
     new LaunchAccess("launch", { namespace: namespace.name, groups: settings.launchers }, onCluster);
@@ -96,7 +111,7 @@ const launched = plans.map((plan) => {
             wrapperConfigMap: namespace.wrapperConfigMap,
             containerUrl: store.containerUrl,
         },
-        onCluster,
+        { ...onCluster, dependsOn: admission ? [admission.enforced] : [] },
     );
     return {
         buildTag: plan.buildTag,

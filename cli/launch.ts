@@ -1,5 +1,6 @@
 import { getCompileCacheDir } from "node:module";
 
+import { judgeBuilds } from "../components/judge";
 import { readSourceSettings } from "../config";
 import { UserError } from "../contract/errors";
 import { planBuilds } from "../source/plan";
@@ -38,7 +39,7 @@ export async function beforeOperation(operation: Operation): Promise<NodeJS.Proc
         await platformUp();
     }
     if (builds) {
-        stack.read();
+        judgeBuilds(stack.read(), plans);
     }
     plans.forEach((plan) => plan.notes.forEach((note) => process.stderr.write(`${plan.buildTag}: ${note}\n`)));
     const platform = stack.needsPlatform ? readDescriptor() : undefined;
