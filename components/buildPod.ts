@@ -108,8 +108,8 @@ export function podSpecOf(args: BuildPodArgs, memoryLimit: string): k8s.types.in
                     { name: "KE1_ARTIFACT_DIR", value: args.artifactDirectory },
                 ],
                 resources: {
-                    requests: { cpu: args.cpuRequest, memory: args.memoryRequest },
-                    limits: { memory: memoryLimit },
+                    requests: { cpu: args.cpuRequest, memory: args.memoryRequest, ...args.extendedResources },
+                    limits: { memory: memoryLimit, ...args.extendedResources },
                 },
                 securityContext: restricted,
                 volumeMounts: [shared, { name: "wrapper", mountPath: wrapperDirectory, readOnly: true }],

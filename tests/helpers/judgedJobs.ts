@@ -208,7 +208,8 @@ export const judgedJobs: Readonly<Record<string, JudgedJob>> = {
         problem: tooLarge("build cpu=8,memory=1Gi; exporter cpu=10m,memory=32Mi"),
     },
     "the CPUs of one node and the memory of another": {
-        change: (_, __, build) => (build.resources.requests = { cpu: "6", memory: "12Gi" }),
+        change: (_, __, build) =>
+            (build.resources = { requests: { cpu: "6", memory: "12Gi" }, limits: { memory: "12Gi" } }),
         problem: tooLarge("build cpu=6,memory=12Gi; exporter cpu=10m,memory=32Mi"),
     },
     "a GPU": {
