@@ -9,7 +9,7 @@ NODE := $(NODE_BIN)/node
 BIN := node_modules/.bin
 export PATH := $(CURDIR)/$(NODE_BIN):$(PATH)
 
-TS_SOURCES := $(wildcard cli/*.ts config.ts config/*.ts contract/*.ts engine/*.ts engine/*/*.ts engine/*/*/*.ts launcher/*.ts launcher/*/*.ts pipeline/*.ts pipeline/*.json platform/*.ts source/*.ts)
+TS_SOURCES := $(wildcard admission/*.ts cli/*.ts components/*.ts config.ts config/*.ts contract/*.ts engine/*.ts engine/*/*.ts engine/*/*/*.ts launcher/*.ts launcher/*/*.ts pipeline/*.ts pipeline/*.json platform/*.ts source/*.ts)
 GO_SOURCES := $(shell find exporter -name '*.go' -not -name '*_test.go') exporter/go.mod exporter/go.sum
 
 .PHONY: all help

@@ -2,6 +2,8 @@ import { UserError } from "./contract/errors";
 import { buildTagPattern } from "./contract/layout";
 import type { Watchdogs } from "./contract/watchdogs";
 import { isConfidential } from "./contract/address";
+import type { AdmissionSettings } from "./config/admission";
+import { readAdmission } from "./config/admission";
 import type { AzureSettings } from "./config/azure";
 import { guid, readAzureSettings } from "./config/azure";
 import { amountOf, memorySteps } from "./config/memory";
@@ -77,6 +79,7 @@ export interface Settings extends SourceSettings, Placement {
     readonly webhook: string;
     /** Groups whose members may launch builds. */
     readonly launchers: readonly string[];
+    readonly admission: AdmissionSettings;
     /** Present for the target `azure`. */
     readonly azure?: AzureSettings;
     /** Whether any part of the embedded platform is used. */
@@ -120,6 +123,7 @@ export function readSettings(
         ...readSourceSettings(config, environment),
         ...where,
         ...readPlacement(read, readSpot(read, target)),
+        admission: readAdmission(read, where.usesPlatform),
         artifactDirectory: read.matching(
             "artifactDirectory",
             "bin",

@@ -5,6 +5,7 @@ import * as path from "node:path";
 import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 
+import { Admission } from "./components/admission";
 import { ArtifactStore } from "./components/artifactStore";
 import type * as azureComponents from "./components/azure";
 import { BuildIdentity } from "./components/buildIdentity";
@@ -12,6 +13,7 @@ import { BuildImage } from "./components/buildImage";
 import { BuildJob } from "./components/buildJob";
 import { BuildNamespace } from "./components/buildNamespace";
 import { hasName } from "./components/egress";
+import { judgeBuilds } from "./components/judge";
 import { LaunchAccess } from "./components/launchAccess";
 import { PullSecret } from "./components/pullSecret";
 import type * as pipelineComponents from "./components/pipeline";
@@ -22,18 +24,20 @@ import { readCredentials } from "./config/credentials";
 import { UserError } from "./contract/errors";
 import type * as pipelinePlans from "./pipeline/plan";
 import { planImage } from "./source/image";
+import type { BuildPlan } from "./source/plan";
 import { planBuilds } from "./source/plan";
 
 /** Where Entra exchanges the cluster's token for one of Azure's. */
 const tokenEndpoint = "https://login.microsoftonline.com";
 
-const { settings, credentials, plans } = orRunError(() => {
+const { settings, credentials, plans, pipeline } = orRunError(() => {
     const config = new pulumi.Config();
     const read = readSettings(config, { project: pulumi.getProject(), stack: pulumi.getStack() });
-    return { settings: read, credentials: readCredentials(config), plans: planBuilds(read, __dirname) };
+    const planned = planBuilds(read, __dirname);
+    const configured = readConfiguredPipeline(read, planned);
+    judgeBuilds(read, planned, configured?.plan.steps).forEach((note) => void pulumi.log.info(note));
+    return { settings: read, credentials: readCredentials(config), plans: planned, pipeline: configured };
 });
-
-const pipeline = readConfiguredPipeline();
 
 const cluster = new k8s.Provider("cluster", {
     kubeconfig: settings.kubeconfig || undefined,
@@ -57,6 +61,17 @@ const namespace = new BuildNamespace(
     },
     onCluster,
 );
+const admission =
+    settings.admission.inCluster &&
+    new Admission(
+        "admission",
+        {
+            ...{ namespace: namespace.name, namespaceName: settings.namespace },
+            ...{ nodes: settings.admission.nodes, rules: settings.admission.rules },
+            ...{ kubeconfig: settings.kubeconfig, kubeContext: settings.kubeContext },
+        },
+        onCluster,
+    );
 const { store, identity } = settings.azure ? onAzure(settings, settings.azure) : onAnyStore();
 if (settings.launchers.length > 0) {
     new LaunchAccess("launch", { namespace: namespace.name, groups: settings.launchers }, onCluster);
@@ -98,11 +113,12 @@ const launched = plans.map((plan) => {
         wrapperConfigMap: namespace.wrapperConfigMap,
         containerUrl: store.containerUrl,
     };
+    const options = { ...onCluster, dependsOn: admission ? [admission.enforced] : [] };
     if (pipeline) {
-        const { result } = new pipeline.Pipeline(plan.buildTag, { ...build, ...pipeline.plan }, onCluster);
+        const { result } = new pipeline.Pipeline(plan.buildTag, { ...build, ...pipeline.plan }, options);
         return { buildTag: plan.buildTag, image, pipeline: result };
     }
-    const { job, result } = new BuildJob(plan.buildTag, build, onCluster);
+    const { job, result } = new BuildJob(plan.buildTag, build, options);
     return {
         buildTag: plan.buildTag,
         image,
@@ -122,15 +138,15 @@ export = launched.length === 1
     : { builds: Object.fromEntries(launched.map((build) => [build.buildTag, build])) };
 
 /** The pipeline, where one is configured: loaded only then, as the reader of its definition takes a moment. */
-function readConfiguredPipeline() {
-    if (settings.pipeline === "") {
+function readConfiguredPipeline(read: Settings, planned: readonly BuildPlan[]) {
+    if (read.pipeline === "") {
         return undefined;
     }
     /* eslint-disable @typescript-eslint/no-require-imports */
     const { planPipeline } = require("./pipeline/plan") as typeof pipelinePlans;
     const { Pipeline } = require("./components/pipeline") as typeof pipelineComponents;
     /* eslint-enable @typescript-eslint/no-require-imports */
-    return { Pipeline, plan: orRunError(() => planPipeline(settings, plans, __dirname)) };
+    return { Pipeline, plan: planPipeline(read, planned, __dirname) };
 }
 
 /** A store that is reached with a key: the embedded platform's, or one of the user's own. */

@@ -10,6 +10,9 @@ export function agentCommands(): Command[] {
             .description("(run by the program) the exporter's credential")
             .addCommand(new Command("grant").action(async () => (await actions()).grantIdentity()))
             .addCommand(new Command("revoke").action(async () => (await actions()).revokeIdentity())),
+        new Command("admission")
+            .description("(run by the program) wait until the rules for Jobs are in force")
+            .action(async () => (await actions()).awaitAdmission()),
         new Command("await")
             .description("(run by the program) wait for a build's outcome")
             .action(async () => (await actions()).awaitJob()),

@@ -1,5 +1,6 @@
 import { messageOf } from "../contract/errors";
 import type { Watchdogs } from "../contract/watchdogs";
+import { awaitPolicy } from "../launcher/admission";
 import { awaitBuild } from "../launcher/await";
 import { BuildFailure } from "../launcher/buildFailure";
 import { Cluster } from "../launcher/cluster";
@@ -35,6 +36,19 @@ export async function grantIdentity(): Promise<void> {
 /** Takes the Secret away. */
 export async function revokeIdentity(): Promise<void> {
     await cluster().deleteSecret(required("KE1_NAMESPACE"), required("KE1_SECRET"));
+}
+
+/** Waits until the cluster judges Jobs by the stack's rules; prints the policy's name. */
+export async function awaitAdmission(): Promise<void> {
+    const name = required("KE1_POLICY");
+    await awaitPolicy(cluster(), {
+        name,
+        namespace: required("KE1_NAMESPACE"),
+        version: required("KE1_POLICY_VERSION"),
+        nodes: process.env["KE1_POLICY_NODES"] ?? "",
+        rules: JSON.parse(required("KE1_POLICY_RULES")) as readonly string[],
+    });
+    process.stdout.write(JSON.stringify({ policy: name }));
 }
 
 function cluster(): Cluster {

@@ -1,5 +1,6 @@
 import { getCompileCacheDir } from "node:module";
 
+import { judgeBuilds } from "../components/judge";
 import { readSourceSettings } from "../config";
 import { UserError } from "../contract/errors";
 import { planBuilds } from "../source/plan";
@@ -39,10 +40,9 @@ export async function beforeOperation(operation: Operation): Promise<NodeJS.Proc
     }
     if (builds) {
         const settings = stack.read();
-        if (settings.pipeline !== "") {
-            const { planPipeline } = await import("../pipeline/plan");
-            planPipeline(settings, plans, stack.projectDirectory);
-        }
+        // Loaded only where there is one: the reader of definitions takes a moment.
+        const pipeline = settings.pipeline === "" ? undefined : await import("../pipeline/plan");
+        judgeBuilds(settings, plans, pipeline?.planPipeline(settings, plans, stack.projectDirectory).steps);
     }
     plans.forEach((plan) => plan.notes.forEach((note) => process.stderr.write(`${plan.buildTag}: ${note}\n`)));
     const platform = stack.needsPlatform ? readDescriptor() : undefined;

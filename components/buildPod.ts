@@ -127,8 +127,13 @@ export function podSpecOf(args: BuildPodArgs, memoryLimit: string): k8s.types.in
                 resources: {
                     // The limit on disk is the whole pod's, its image's writable layer included. Without a request, it would
                     // be set aside for each build.
-                    requests: { cpu: args.cpuRequest, memory: args.memoryRequest, "ephemeral-storage": "0" },
-                    limits: { memory: memoryLimit, "ephemeral-storage": args.diskLimit },
+                    requests: {
+                        cpu: args.cpuRequest,
+                        memory: args.memoryRequest,
+                        "ephemeral-storage": "0",
+                        ...args.extendedResources,
+                    },
+                    limits: { memory: memoryLimit, "ephemeral-storage": args.diskLimit, ...args.extendedResources },
                 },
                 securityContext: restricted,
                 volumeMounts: [

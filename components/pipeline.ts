@@ -5,11 +5,13 @@ import type { PipelinePlan, PipelineResult, PlannedStep } from "../contract/pipe
 import type { Watchdogs } from "../contract/watchdogs";
 import type { PipelineDefinition, StepDefinition } from "../pipeline/definition";
 import type { StepPlan } from "../pipeline/plan";
-import type { JobArgs, NotifyArgs } from "./buildJob";
+import type { NotifyArgs } from "./buildJob";
 import { declareJob } from "./buildJob";
+import type { StepsArgs } from "./pipelineStep";
+import { stepArgs } from "./pipelineStep";
 
 /** What all steps have in common, and how they are awaited. */
-export interface PipelineArgs extends Omit<JobArgs, "command" | "usesBuildWrapper" | "artifactDirectory" | "step"> {
+export interface PipelineArgs extends StepsArgs {
     readonly kubeconfig: pulumi.Input<string>;
     readonly kubeContext: pulumi.Input<string>;
     readonly watchdogs: Watchdogs;
@@ -95,21 +97,4 @@ export class Pipeline extends pulumi.ComponentResource {
             timeoutSeconds: step.timeoutSeconds,
         } satisfies { readonly [Key in keyof PlannedStep]: unknown };
     }
-}
-
-/** What a step's Jobs are made of. */
-function stepArgs(args: PipelineArgs, plan: StepPlan): JobArgs {
-    const { name, command: words, artifacts, inputs } = plan.definition;
-    return {
-        ...args,
-        image: plan.image ?? args.image,
-        command: words,
-        usesBuildWrapper: false,
-        artifactDirectory: artifacts,
-        step: { name, recipe: plan.recipe, env: plan.env, inputs },
-        deadlineSeconds: plan.deadlineSeconds,
-        cpuRequest: plan.cpuRequest,
-        memoryRequest: plan.memoryRequest,
-        diskLimit: plan.diskLimit,
-    };
 }

@@ -6,3 +6,6 @@ export const stepLabel = "ke1.dev/step";
 
 /** The label by which Kueue queues a Job (https://kueue.sigs.k8s.io/docs/tasks/run/jobs/). */
 export const queueNameLabel = "kueue.x-k8s.io/queue-name";
+
+/** The annotation of a Job that only asks which admission rules are in force. */
+export const probeAnnotation = "ke1.dev/admission-probe";

@@ -41,7 +41,9 @@ describe("the configuration", () => {
         for (const [key, declared] of Object.entries(project.config)) {
             assert.ok(declared.description.length > 20, `${key} is described`);
             assert.notEqual(declared.default, undefined, `${key} has a default`);
-            const parsed = ["target", "buildTag", "buildTags", "namespace", "spot"];
+            const parsed = ["target", "buildTag", "buildTags", "namespace", "spot", "dedicatedNodes"];
+            // tests/unit/admission.test.ts
+            parsed.push("admission", "admissionRules", "nodeSizes", "extendedResources");
             const derived = [...parsed, ...Object.keys(own), ...Object.keys(azure)].includes(key);
             if (!derived) {
                 assert.deepEqual(read[key], declared.default, key);
