@@ -2,7 +2,8 @@ import { getCompileCacheDir } from "node:module";
 
 import { readSourceSettings } from "../config";
 import { UserError } from "../contract/errors";
-import { planBuilds } from "../source/plan";
+import { planMirrors } from "../config/mirror";
+import { checkedOut, planBuilds } from "../source/plan";
 import { platformIsUp, platformUp } from "../platform";
 import { readDescriptor } from "../platform/descriptor";
 import { stackSettings } from "./settings";
@@ -38,7 +39,7 @@ export async function beforeOperation(operation: Operation): Promise<NodeJS.Proc
         await platformUp();
     }
     if (builds) {
-        stack.read();
+        planMirrors(stack.read(), checkedOut(plans));
     }
     plans.forEach((plan) => plan.notes.forEach((note) => process.stderr.write(`${plan.buildTag}: ${note}\n`)));
     const platform = stack.needsPlatform ? readDescriptor() : undefined;

@@ -4,11 +4,12 @@ import * as command from "@pulumi/command";
 import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 
-import { buildTagLabel } from "../contract/labels";
+import { buildTagLabel, sourceContainer, sourceUnavailable } from "../contract/labels";
 import type { BuildResult } from "../contract/result";
 import type { Watchdogs } from "../contract/watchdogs";
 import type { BuildPodArgs } from "./buildPod";
 import { podSpecOf, workloadIdentity } from "./buildPod";
+import { checkoutLabels } from "./checkout";
 import { commonLabels } from "./labels";
 import { queueLabel } from "./placement";
 
@@ -50,6 +51,11 @@ const notTheBuildsFault = 75;
 const exporterFailed = 1;
 /** The exporter's exit code for a configuration that it cannot work with. */
 const exporterMisconfigured = 2;
+/** A commit that its remote does not have is not there the next time either. */
+const noSource = {
+    action: "FailJob",
+    onExitCodes: { containerName: sourceContainer, operator: "In", values: [sourceUnavailable] },
+};
 
 /**
  * One build of one BUILD_TAG: a Job with the build and, beside it, the exporter that carries log and artifacts out; and
@@ -154,6 +160,7 @@ function declareJob(
                     rules: [
                         // Evicted, preempted, drained: not the build's fault, and not counted.
                         { action: "Ignore", onPodConditions: [{ type: "DisruptionTarget", status: "True" }] },
+                        ...(args.checkout ? [noSource] : []),
                         {
                             action: "FailJob",
                             onExitCodes: {
@@ -185,7 +192,7 @@ function declareJob(
                 },
                 template: {
                     metadata: {
-                        labels: { ...labels, ...podIdentity?.labels },
+                        labels: { ...labels, ...podIdentity?.labels, ...(args.checkout ? checkoutLabels : {}) },
                         annotations: podIdentity?.annotations,
                     },
                     spec: podSpec,
