@@ -295,7 +295,9 @@ describe("a program with mirrors", () => {
     });
 
     it("keeps what a build may need for longer than the build may take", () => {
-        assert.ok(Number(envOf(syncer().template.spec.containers[0]).KE1_KEEP) >= Number(job().activeDeadlineSeconds) + 60);
+        assert.ok(
+            Number(envOf(syncer().template.spec.containers[0]).KE1_KEEP) >= Number(job().activeDeadlineSeconds) + 60,
+        );
     });
 
     it("lets the syncer out to all remotes, builds to their own, and nobody to more", () => {

@@ -7,6 +7,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 
 import { GitServer } from "../helpers/gitServer";
 import { projectDirectory, run } from "../helpers/ke1";
+import { SshGit } from "../helpers/sshGit";
 import { TemporaryDirectory, TemporaryRepository } from "../helpers/temporary";
 
 /** The syncer's and the source's programs with git, as they are in a pod, but here. */
@@ -308,6 +309,33 @@ describe("mirrors", function () {
         const { code, stdout } = await source("HEAD", "", { KE1_MIRROR: "none", KE1_REMOTE: "ssh://git@127.0.0.1/x" });
         assert.equal(code, 3);
         assert.match(stdout, /ssh needs the key known_hosts in the Secret/);
+    });
+
+    it("come over ssh from a host that is known, and from no other", async function () {
+        const ssh = await SshGit.start("127.0.0.1", server.directoryOf("one"));
+        if (!ssh) {
+            return this.skip();
+        }
+        try {
+            place.file("secret/ssh-privatekey", ssh.privateKey, 0o600);
+            const known = place.file("secret/known_hosts", ssh.knownHosts);
+            const environment = {
+                KE1_GIT_SECRET: path.join(place.path, "secret"),
+                KE1_MIRROR: "none",
+                KE1_REMOTE: ssh.address,
+            };
+            const { code, stdout } = await source("HEAD", "", environment);
+            assert.equal(code, 0, stdout);
+            assert.match(stdout, /fetched \d+ KiB from ssh:/);
+
+            const key = "AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl";
+            fs.writeFileSync(known, ssh.knownHosts.replace(/ssh-ed25519 .*/, `ssh-ed25519 ${key}`));
+            const changed = await source("HEAD", "", environment);
+            assert.equal(changed.code, 3, changed.stdout);
+            assert.match(changed.stdout, /turned us away: Host key verification failed/);
+        } finally {
+            await ssh.stop();
+        }
     });
 
     it("have programs that shellcheck finds no fault with", function () {
