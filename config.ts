@@ -7,6 +7,8 @@ import { readAdmission } from "./config/admission";
 import type { AzureSettings } from "./config/azure";
 import { guid, readAzureSettings } from "./config/azure";
 import { amountOf, memorySteps } from "./config/memory";
+import type { CheckoutSettings, MirrorSettings } from "./config/mirror";
+import { readCheckout, readMirrors } from "./config/mirror";
 import { readPipelineSettings } from "./config/pipeline";
 import type { Placement } from "./config/placement";
 import { readPlacement } from "./config/placement";
@@ -18,7 +20,7 @@ import { readDescriptor } from "./platform/descriptor";
 export type { ConfigSource } from "./config/reader";
 
 /** What to build. It can be read, and the sources found, before there is any platform. */
-export interface SourceSettings {
+export interface SourceSettings extends CheckoutSettings {
     readonly source: string;
     /** The tags or commits to build; one empty string stands for what `HEAD` is. Never empty. */
     readonly buildTags: readonly string[];
@@ -34,7 +36,7 @@ export interface SourceSettings {
 }
 
 /** The stack's configuration, checked and with its defaults. Pulumi.yaml says what each key is for. */
-export interface Settings extends SourceSettings, Placement {
+export interface Settings extends SourceSettings, Placement, MirrorSettings {
     readonly artifactDirectory: string;
     readonly imageName: string;
     /** Empty where the Dockerfile is given no BASE_IMAGE. */
@@ -119,10 +121,17 @@ export function readSettings(
     if (amountOf(memoryRequest) > amountOf(memoryLimit)) {
         throw new UserError(`memoryRequest (${memoryRequest}) must not be more than memoryLimit (${memoryLimit})`);
     }
+    const namespace = read.matching(
+        "namespace",
+        defaultNamespace(stack),
+        dnsLabel,
+        "a DNS label: a-z, 0-9 and -, at most 63",
+    );
     return {
         ...readSourceSettings(config, environment),
         ...where,
         ...readPlacement(read, readSpot(read, target)),
+        ...readMirrors(read, where.usesPlatform && !hasOwnCluster(read), namespace),
         admission: readAdmission(read, where.usesPlatform),
         artifactDirectory: read.matching(
             "artifactDirectory",
@@ -132,12 +141,7 @@ export function readSettings(
         ),
         imageName: read.matching("imageName", "ke-1-build", repositoryName, "a repository name: lower case, no tag"),
         exporterImage: read.matching("exporterImage", "", digestReference, "an image by digest: repository@sha256:…"),
-        namespace: read.matching(
-            "namespace",
-            defaultNamespace(stack),
-            dnsLabel,
-            "a DNS label: a-z, 0-9 and -, at most 63",
-        ),
+        namespace,
         createNamespace: read.flag("createNamespace", true),
         imagePullSecret: read.matching("imagePullSecret", "", dnsLabel, "the name of a Secret in the namespace"),
         blobContainer: read.matching("blobContainer", "ke-1-builds", containerName, "3 to 63 of a-z, 0-9 and single -"),
@@ -180,7 +184,7 @@ function readLocal(read: Reader): TargetSettings {
     const kubeconfig = read.text("kubeconfig");
     const registry = readRegistry(read);
     const blobEndpoint = read.text("blobEndpoint");
-    const ownCluster = kubeContext !== "" || kubeconfig !== "";
+    const ownCluster = hasOwnCluster(read);
     const usesPlatform = !ownCluster || registry === "" || blobEndpoint === "";
     const platform = usesPlatform ? platformOrError() : undefined;
     return {
@@ -251,6 +255,7 @@ export function readSourceSettings(config: ConfigSource, environment: NodeJS.Pro
         command: read.list("command"),
         image: read.matching("image", "", digestReference, "an image by digest: repository@sha256:…"),
         dockerfile: read.matching("dockerfile", "Dockerfile", relativePath, "a path inside the source"),
+        ...readCheckout(read),
     };
 }
 
@@ -263,8 +268,11 @@ export function needsPlatform(config: ConfigSource): boolean {
     if (read.text("target") === "azure") {
         return false;
     }
-    const ownCluster = read.text("kubeContext") !== "" || read.text("kubeconfig") !== "";
-    return !ownCluster || read.text("registry") === "" || read.text("blobEndpoint") === "";
+    return !hasOwnCluster(read) || read.text("registry") === "" || read.text("blobEndpoint") === "";
+}
+
+function hasOwnCluster(read: Reader): boolean {
+    return read.text("kubeContext") !== "" || read.text("kubeconfig") !== "";
 }
 
 type Target = "local" | "azure";

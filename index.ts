@@ -17,26 +17,35 @@ import { judgeBuilds } from "./components/judge";
 import { LaunchAccess } from "./components/launchAccess";
 import { PullSecret } from "./components/pullSecret";
 import type * as pipelineComponents from "./components/pipeline";
+import { RepoMirror } from "./components/repoMirror";
 import type { Settings } from "./config";
 import { readSettings } from "./config";
 import type { AzureSettings } from "./config/azure";
 import { readCredentials } from "./config/credentials";
+import type { MirrorPlan } from "./config/mirror";
+import { planMirrors } from "./config/mirror";
 import { UserError } from "./contract/errors";
 import type * as pipelinePlans from "./pipeline/plan";
-import { planImage } from "./source/image";
+import { planImage, planToolchain } from "./source/image";
 import type { BuildPlan } from "./source/plan";
-import { planBuilds } from "./source/plan";
+import { checkedOut, planBuilds } from "./source/plan";
 
 /** Where Entra exchanges the cluster's token for one of Azure's. */
 const tokenEndpoint = "https://login.microsoftonline.com";
 
-const { settings, credentials, plans, pipeline } = orRunError(() => {
+const { settings, credentials, plans, pipeline, mirrorPlan } = orRunError(() => {
     const config = new pulumi.Config();
     const read = readSettings(config, { project: pulumi.getProject(), stack: pulumi.getStack() });
     const planned = planBuilds(read, __dirname);
     const configured = readConfiguredPipeline(read, planned);
     judgeBuilds(read, planned, configured?.plan.steps).forEach((note) => void pulumi.log.info(note));
-    return { settings: read, credentials: readCredentials(config), plans: planned, pipeline: configured };
+    return {
+        settings: read,
+        credentials: readCredentials(config),
+        plans: planned,
+        pipeline: configured,
+        mirrorPlan: planMirrors(read, checkedOut(planned)),
+    };
 });
 
 const cluster = new k8s.Provider("cluster", {
@@ -52,6 +61,7 @@ const namespace = new BuildNamespace(
         name: settings.namespace,
         create: settings.createNamespace,
         maxPods: settings.maxPods,
+        hasMirrors: mirrorPlan !== undefined,
         egress: {
             endpoints: settings.azure ? [settings.blobEndpoint, tokenEndpoint] : [settings.blobEndpoint],
             privateAddresses: settings.azure?.storagePrivateAddresses ?? [],
@@ -93,9 +103,11 @@ const exporterImage =
         credential,
     }).reference;
 
+const mirror = mirrorPlan && declareMirror(mirrorPlan);
+const toolchains = new Map<string, BuildImage>();
+
 const launched = plans.map((plan) => {
-    const image =
-        settings.image || new BuildImage(plan.buildTag, { ...planImage(settings, plan), credential }).reference;
+    const image = imageOf(plan);
     const build = {
         ...settings,
         ...plan,
@@ -104,7 +116,8 @@ const launched = plans.map((plan) => {
         namespace: namespace.name,
         ...identity,
         imagePullSecrets,
-        resolvesNames: hasName(settings.blobEndpoint),
+        resolvesNames: [settings.blobEndpoint, ...checkedOut([plan])].some(hasName),
+        checkout: plan.checkout && mirror && { ...plan.checkout, ...mirror },
         notify: {
             pushgateway: settings.pushgateway,
             webhook: settings.webhook,
@@ -147,6 +160,54 @@ function readConfiguredPipeline(read: Settings, planned: readonly BuildPlan[]) {
     const { Pipeline } = require("./components/pipeline") as typeof pipelineComponents;
     /* eslint-enable @typescript-eslint/no-require-imports */
     return { Pipeline, plan: planPipeline(read, planned, __dirname) };
+}
+
+/** The image that a build runs in: with its source, or, where that comes from a mirror, without. */
+function imageOf(plan: BuildPlan): pulumi.Input<string> {
+    if (!plan.checkout) {
+        return settings.image || new BuildImage(plan.buildTag, { ...planImage(settings, plan), credential }).reference;
+    }
+    const planned = planToolchain(settings, plan);
+    if (typeof planned === "string") {
+        return planned;
+    }
+    const made =
+        toolchains.get(planned.imageName) ??
+        new BuildImage(`_${path.basename(planned.context)}`, { ...planned, credential });
+    toolchains.set(planned.imageName, made);
+    return made.reference;
+}
+
+function declareMirror({ mirrors, image, secretOrigin }: MirrorPlan) {
+    const script = (program: string) => fs.readFileSync(path.join(__dirname, "mirror", `${program}.sh`), "utf8");
+    const access = { image, secret: settings.mirrorSecret, secretOrigin };
+    const { claim, programs } = new RepoMirror(
+        "mirror",
+        {
+            ...access,
+            mirrors,
+            namespace: namespace.name,
+            checkedOut: checkedOut(plans),
+            scripts: { git: script("git"), sync: script("sync"), source: script("source") },
+            interval: settings.mirrorInterval,
+            deadlineSeconds: settings.deadlineSeconds,
+            runAsUser: settings.runAsUser,
+            memoryLimit: settings.mirrorMemoryLimit,
+            volume: {
+                size: settings.mirrorSize,
+                storageClass: settings.mirrorStorageClass,
+                directory: settings.mirrorDirectory,
+                name: `ke1-mirror-${settings.namespace}`,
+            },
+            egress: {
+                privateAddresses: settings.mirrorAddresses,
+                flavor: settings.azure?.networkPolicy ?? "kubernetes",
+            },
+            imagePullSecrets,
+        },
+        onCluster,
+    );
+    return { ...access, claim, programs };
 }
 
 /** A store that is reached with a key: the embedded platform's, or one of the user's own. */

@@ -13,6 +13,10 @@ export function agentCommands(): Command[] {
         new Command("admission")
             .description("(run by the program) wait until the rules for Jobs are in force")
             .action(async () => (await actions()).awaitAdmission()),
+        new Command("mirrors")
+            .description("(run by the program) the embedded platform's directory for mirrors")
+            .addCommand(new Command("make").action(async () => (await mirrorActions()).makeMirrorDirectory()))
+            .addCommand(new Command("remove").action(async () => (await mirrorActions()).removeMirrorDirectory())),
         new Command("await")
             .description("(run by the program) wait for a build's outcome")
             .action(async () => (await actions()).awaitJob()),
@@ -25,4 +29,8 @@ export function agentCommands(): Command[] {
 /** Loaded when one of them runs: `ke1 up` itself needs neither the store's client nor the cluster's. */
 async function actions() {
     return import("./agentActions");
+}
+
+async function mirrorActions() {
+    return import("./mirrorDirectory");
 }

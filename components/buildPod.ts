@@ -2,6 +2,8 @@ import type * as k8s from "@pulumi/kubernetes";
 import type * as pulumi from "@pulumi/pulumi";
 
 import type { SourceIdentity } from "../contract/manifest";
+import type { CheckoutArgs } from "./checkout";
+import { checkoutParts, noCheckout } from "./checkout";
 import type { PlacementArgs } from "./placement";
 import { placementOf } from "./placement";
 
@@ -15,10 +17,12 @@ export interface BuildPodArgs extends PlacementArgs {
     readonly command: readonly string[];
     /** Whether the source has the target `build-wrapper`, which runs the command through `$KE1_WRAP`. */
     readonly usesBuildWrapper: boolean;
-    /** Relative to the image's working directory; empty for a step without artifacts. */
+    /** Relative to the working directory, the image's or that of the checkout; empty for a step without artifacts. */
     readonly artifactDirectory: string;
     /** By digest. */
     readonly image: pulumi.Input<string>;
+    /** How the pod gets the source; absent where it is in the image. */
+    readonly checkout?: CheckoutArgs;
     /** By digest. */
     readonly exporterImage: pulumi.Input<string>;
     readonly serviceAccount: pulumi.Input<string>;
@@ -85,6 +89,14 @@ export function podSpecOf(args: BuildPodArgs, memoryLimit: string): k8s.types.in
     const shared = { name: "shared", mountPath: sharedDirectory };
     const secrets = exporterSecrets(args);
     const inputs = inputsOf(args);
+    const resources = {
+        // The limit on disk is the whole pod's, its image's writable layer included. Without a request, it would be set
+        // aside for each build.
+        requests: { cpu: args.cpuRequest, memory: args.memoryRequest, "ephemeral-storage": "0" },
+        limits: { memory: memoryLimit, "ephemeral-storage": args.diskLimit },
+    };
+    const pod = { resources, securityContext: restricted, diskLimit: args.diskLimit };
+    const checkout = args.checkout ? checkoutParts(args.checkout, pod) : noCheckout;
     return {
         restartPolicy: "Never",
         serviceAccountName: args.serviceAccount,
@@ -108,11 +120,13 @@ export function podSpecOf(args: BuildPodArgs, memoryLimit: string): k8s.types.in
             fsGroupChangePolicy: "OnRootMismatch",
             seccompProfile: { type: "RuntimeDefault" },
         },
+        ...(checkout.initContainers.length > 0 ? { initContainers: [...checkout.initContainers] } : {}),
         containers: [
             {
                 name: "build",
                 image: args.image,
                 imagePullPolicy: "IfNotPresent",
+                ...(checkout.workingDir === undefined ? {} : { workingDir: checkout.workingDir }),
                 command: ["/bin/sh", `${wrapperDirectory}/wrap`],
                 // Not left to the image's ENTRYPOINT: make as PID 1 would not end on SIGTERM (see the wrapper).
                 args: args.usesBuildWrapper ? ["--init", "make", "build-wrapper"] : [...args.command],
@@ -122,23 +136,18 @@ export function podSpecOf(args: BuildPodArgs, memoryLimit: string): k8s.types.in
                     { name: "KE1_DIR", value: sharedDirectory },
                     { name: "KE1_WRAP", value: `/bin/sh ${wrapperDirectory}/wrap` },
                     { name: "KE1_ARTIFACT_DIR", value: args.artifactDirectory },
+                    ...checkout.environment,
                     ...Object.entries(args.step?.env ?? {}).map(([name, value]) => ({ name, value })),
                 ],
                 resources: {
-                    // The limit on disk is the whole pod's, its image's writable layer included. Without a request, it would
-                    // be set aside for each build.
-                    requests: {
-                        cpu: args.cpuRequest,
-                        memory: args.memoryRequest,
-                        "ephemeral-storage": "0",
-                        ...args.extendedResources,
-                    },
-                    limits: { memory: memoryLimit, "ephemeral-storage": args.diskLimit, ...args.extendedResources },
+                    requests: { ...resources.requests, ...args.extendedResources },
+                    limits: { ...resources.limits, ...args.extendedResources },
                 },
                 securityContext: restricted,
                 volumeMounts: [
                     shared,
                     { name: "wrapper", mountPath: wrapperDirectory, readOnly: true },
+                    ...checkout.volumeMounts,
                     ...inputs.mounts.map((mount) => ({ ...mount, readOnly: true })),
                 ],
             },
@@ -177,6 +186,7 @@ export function podSpecOf(args: BuildPodArgs, memoryLimit: string): k8s.types.in
             { name: "wrapper", configMap: { name: args.wrapperConfigMap, defaultMode: 0o555 } },
             ...secrets.map(({ name, secretName }) => ({ name, secret: { secretName, defaultMode: 0o440 } })),
             ...inputs.volumes,
+            ...checkout.volumes,
         ],
     };
 }

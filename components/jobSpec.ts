@@ -1,9 +1,10 @@
 import type * as k8s from "@pulumi/kubernetes";
 import type * as pulumi from "@pulumi/pulumi";
 
-import { buildTagLabel, stepLabel } from "../contract/labels";
+import { buildTagLabel, sourceContainer, sourceUnavailable, stepLabel } from "../contract/labels";
 import type { BuildPodArgs } from "./buildPod";
 import { workloadIdentity } from "./buildPod";
+import { checkoutLabels } from "./checkout";
 import { commonLabels } from "./labels";
 import { queueLabel } from "./placement";
 
@@ -33,6 +34,11 @@ const notTheBuildsFault = 75;
 const exporterFailed = 1;
 /** The exporter's exit code for a configuration that it cannot work with. */
 const exporterMisconfigured = 2;
+/** A commit that its remote does not have is not there the next time either. */
+const noSource = {
+    action: "FailJob",
+    onExitCodes: { containerName: sourceContainer, operator: "In", values: [sourceUnavailable] },
+};
 
 /**
  * A build's Job, without anything of Pulumi's at run time: what is declared is also judged before there is an engine
@@ -66,6 +72,7 @@ export function jobOf(args: NamedJobArgs, podSpec: k8s.types.input.core.v1.PodSp
                 rules: [
                     // Evicted, preempted, drained: not the build's fault, and not counted.
                     { action: "Ignore", onPodConditions: [{ type: "DisruptionTarget", status: "True" }] },
+                    ...(args.checkout ? [noSource] : []),
                     {
                         action: "FailJob",
                         onExitCodes: {
@@ -97,7 +104,7 @@ export function jobOf(args: NamedJobArgs, podSpec: k8s.types.input.core.v1.PodSp
             },
             template: {
                 metadata: {
-                    labels: { ...labels, ...podIdentity?.labels },
+                    labels: { ...labels, ...podIdentity?.labels, ...(args.checkout ? checkoutLabels : {}) },
                     annotations: podIdentity?.annotations,
                 },
                 spec: podSpec,

@@ -57,6 +57,11 @@ export function sketchOf(settings: Settings, plan: BuildPlan, step?: StepPlan): 
         wrapperConfigMap: "ke1-wrapper",
         containerUrl: `${settings.blobEndpoint}/${settings.blobContainer}`,
         resolvesNames: true,
+        checkout: plan.checkout && {
+            ...plan.checkout,
+            ...{ image: somebodysDigest, secret: settings.mirrorSecret, secretOrigin: "" },
+            ...{ claim: "ke1-mirror", programs: "ke1-mirror" },
+        },
         name: "ke-1-build",
         waits: false,
     };

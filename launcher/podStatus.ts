@@ -2,6 +2,7 @@ import type { V1ContainerStatus, V1Job, V1Pod } from "@kubernetes/client-node";
 
 import type { ExporterResult } from "../contract/manifest";
 import type { Outcome } from "../contract/outcome";
+import { sourceFailure, sourceStatus } from "./sourceFailure";
 
 /** The containers of a build's pod. */
 export const buildContainer = "build";
@@ -12,6 +13,8 @@ export type Phase =
     | { readonly name: "unscheduled"; readonly detail: string }
     | { readonly name: "preparing" }
     | { readonly name: "pullFailing"; readonly container: string; readonly detail: string }
+    /** The working copy is being made, which may take as long as it takes. */
+    | { readonly name: "fetching" }
     | { readonly name: "running" }
     | { readonly name: "ended" };
 
@@ -36,7 +39,7 @@ export function phaseOf(pod: V1Pod): Phase {
     if (!pod.spec?.nodeName) {
         return { name: "unscheduled", detail: scheduled?.message ?? "" };
     }
-    for (const status of pod.status?.containerStatuses ?? []) {
+    for (const status of [...(pod.status?.initContainerStatuses ?? []), ...(pod.status?.containerStatuses ?? [])]) {
         const waiting = status.state?.waiting;
         if (waiting?.reason && (pullFailures.has(waiting.reason) || createFailures.has(waiting.reason))) {
             return {
@@ -45,6 +48,9 @@ export function phaseOf(pod: V1Pod): Phase {
                 detail: `${waiting.reason}: ${waiting.message ?? ""}`,
             };
         }
+    }
+    if (sourceStatus(pod)?.state?.running) {
+        return { name: "fetching" };
     }
     const running = statusOf(pod, buildContainer)?.state;
     return running?.running || running?.terminated ? { name: "running" } : { name: "preparing" };
@@ -61,6 +67,8 @@ export function describePhase(phase: Phase | undefined, pod: V1Pod | undefined):
             return `starting on ${pod?.spec?.nodeName ?? "a node"}`;
         case "pullFailing":
             return `cannot start \`${phase.container}\`: ${phase.detail}`;
+        case "fetching":
+            return "getting the source";
         case "running":
             return "building";
         case "ended":
@@ -161,6 +169,10 @@ export function outcomeOfFailedJob(
     }
     if (!pod) {
         return { outcome: "Disrupted", message: `the build's pod is gone: ${end?.message ?? ""}` };
+    }
+    const noSource = disruption(pod) === undefined ? sourceFailure(pod) : undefined;
+    if (noSource !== undefined) {
+        return { outcome: "BuildFailed", message: noSource };
     }
     const exceeded = outOfMemory(pod);
     if (exceeded) {

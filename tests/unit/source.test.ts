@@ -8,6 +8,8 @@ import { planBuilds } from "../../source/plan";
 import { resolveSource } from "../../source/resolve";
 import { TemporaryDirectory, TemporaryRepository } from "../helpers/temporary";
 
+const inImage = { sourceMode: "image", remote: "", toolchainDockerfile: "" } as const;
+
 describe("the source of a build", () => {
     let repository: TemporaryRepository;
     let project: TemporaryDirectory;
@@ -241,6 +243,7 @@ describe("the source of a build", () => {
                         image: "",
                         pipeline: "",
                         pipelineVariables: {},
+                        ...inImage,
                     },
                     project.path,
                 );
@@ -282,6 +285,7 @@ describe("the labels of an image", () => {
             image: "",
             pipeline: "",
             pipelineVariables: {},
+            ...inImage,
         };
         const [plan] = planBuilds({ ...settings, source: repository.path }, project.path);
         return fs.readFileSync(path.join(project.path, plan!.context, "Dockerfile"), "utf8");
@@ -331,6 +335,7 @@ describe("the labels of an image", () => {
             image: "",
             pipeline: "",
             pipelineVariables: {},
+            ...inImage,
         };
         planBuilds({ ...settings, source: repository.path }, project.path);
         assert.equal(fs.readFileSync(path.join(outside.path, "Dockerfile"), "utf8"), "FROM scratch\n");
