@@ -116,7 +116,7 @@ export function readSettings(
         ...readSourceSettings(config, environment),
         ...where,
         ...readPlacement(read, readSpot(read, target)),
-        admission: readAdmission(read, where.usesPlatform),
+        admission: readAdmission(read, target === "local" && !hasOwnCluster(read)),
         artifactDirectory: read.matching(
             "artifactDirectory",
             "bin",
@@ -254,8 +254,11 @@ export function needsPlatform(config: ConfigSource): boolean {
     if (read.text("target") === "azure") {
         return false;
     }
-    const ownCluster = read.text("kubeContext") !== "" || read.text("kubeconfig") !== "";
-    return !ownCluster || read.text("registry") === "" || read.text("blobEndpoint") === "";
+    return !hasOwnCluster(read) || read.text("registry") === "" || read.text("blobEndpoint") === "";
+}
+
+function hasOwnCluster(read: Reader): boolean {
+    return read.text("kubeContext") !== "" || read.text("kubeconfig") !== "";
 }
 
 type Target = "local" | "azure";
