@@ -6,8 +6,8 @@ import * as path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
 
-import type { V1Taint } from "@kubernetes/client-node";
-import { CoordinationV1Api, KubeConfig } from "@kubernetes/client-node";
+import type { V1Node, V1Taint } from "@kubernetes/client-node";
+import { CoordinationV1Api, KubeConfig, PatchStrategy, setHeaderOptions } from "@kubernetes/client-node";
 
 import { platform } from "./ke1";
 import { api } from "./prepared";
@@ -39,8 +39,13 @@ export class HollowNodes {
     private readonly names: string[] = [];
     private kwok: ChildProcess | undefined;
 
-    /** kwok is compiled at the first time, which takes minutes; Go's cache keeps the program. */
+    /** Those of a test run that was killed are removed first. kwok is compiled at the first time, which takes minutes; Go's cache keeps the program. */
     public async start(): Promise<void> {
+        const { items } = await api().core.listNode({ labelSelector: HollowNodes.key });
+        const anHourAgo = Date.now() - 3_600_000;
+        for (const { metadata } of items.filter((node) => createdAt(node) < anHourAgo)) {
+            await api().core.deleteNode({ name: metadata?.name ?? "" });
+        }
         const program = await go("tool", "-n", "kwok");
         const stages = path.join(await go("list", "-m", "-f", "{{.Dir}}", "sigs.k8s.io/kwok"), "kustomize/stage");
         const args = [
@@ -78,9 +83,10 @@ export class HollowNodes {
 
     /** Whether new pods may come to a node. */
     public async cordon(name: string, unschedulable: boolean): Promise<void> {
-        const { core } = api();
-        const node = await core.readNode({ name });
-        await core.replaceNode({ name, body: { ...node, spec: { ...node.spec, unschedulable } } });
+        await api().core.patchNode(
+            { name, body: { spec: { unschedulable } } },
+            setHeaderOptions("Content-Type", PatchStrategy.MergePatch),
+        );
     }
 
     public async remove(): Promise<void> {
@@ -98,6 +104,10 @@ export class HollowNodes {
             await leases.deleteNamespacedLease({ namespace: "kube-node-lease", name }).catch(() => undefined);
         }
     }
+}
+
+function createdAt({ metadata }: V1Node): number {
+    return metadata?.creationTimestamp?.getTime() ?? 0;
 }
 
 async function go(...args: readonly string[]): Promise<string> {

@@ -18,7 +18,7 @@ describe("builds of different priority on a full node", function () {
     const unique = `tmp-${process.pid}`;
     const slot = `ke1.test/slot-${unique}`;
     const classes = { low: -100, high: 100 };
-    let prepared: Prepared;
+    let prepared: Prepared | undefined;
     let node: string;
     const builds: FaultedBuild[] = [];
 
@@ -44,7 +44,8 @@ describe("builds of different priority on a full node", function () {
     });
 
     it("the higher one takes the lower one's place, which starts again when it is over, and both succeed", async () => {
-        const low = build("low", 40);
+        // It is still under way when the other one has come so far.
+        const low = build("low", 150);
         low.up();
         await low.says(/line 5 /);
         const high = build("high", 8);
@@ -69,7 +70,7 @@ describe("builds of different priority on a full node", function () {
     });
 
     it("of those that wait, the higher one is next", async () => {
-        const first = build("high", 30);
+        const first = build("high", 240);
         first.up();
         await first.says(/line 1 /);
         const low = build("low", 4);
@@ -87,7 +88,7 @@ describe("builds of different priority on a full node", function () {
     });
 
     function build(priority: keyof typeof classes, lines: number): FaultedBuild {
-        const made = new FaultedBuild(prepared, lines, {
+        const made = new FaultedBuild(prepared!, lines, {
             command: ["sh", "-c", countingBuild(lines)],
             priorityClass: `${unique}-${priority}`,
             extendedResources: [`${slot}=1`],
@@ -132,13 +133,14 @@ describe("more builds than the namespace's quota admits", function () {
 
     it("wait for their turn and say so, and none fails for it", async () => {
         repository = new BuildableRepository(["sleep 3", "mkdir -p bin", "date +%s.%N > bin/start"]);
+        const config = { podLimitSeconds: 2, maxPods: 1 };
         const tags = ["one", "two", "three"].map((name) => {
             repository.file("name", name);
             repository.commit();
             repository.git("tag", name);
             return name;
         });
-        stack = new TemporaryStack("quota", { source: repository.path, buildTags: tags, maxPods: 1 });
+        stack = new TemporaryStack("quota", { source: repository.path, buildTags: tags, ...config });
         const up = await stack.ke1(["up", "--yes"]);
         assert.equal(up.code, 0, up.stderr);
         assert.match(up.stderr, /waiting for its turn: /);

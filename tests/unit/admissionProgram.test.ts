@@ -119,7 +119,7 @@ describe("the program, with rules for Jobs in the cluster", () => {
 
 /** Without what differs: names and digests that are known when something is there, and how names are looked up. */
 function comparable(job: Inputs): unknown {
-    const copy = JSON.parse(JSON.stringify(job)) as any;
+    const copy = JSON.parse(JSON.stringify(job));
     delete copy.apiVersion;
     delete copy.kind;
     delete copy.metadata.name;
