@@ -132,7 +132,7 @@ export function readSettings(
         ...where,
         ...readPlacement(read, readSpot(read, target)),
         ...readMirrors(read, where.usesPlatform && !hasOwnCluster(read), namespace),
-        admission: readAdmission(read, where.usesPlatform),
+        admission: readAdmission(read, target === "local" && !hasOwnCluster(read)),
         artifactDirectory: read.matching(
             "artifactDirectory",
             "bin",

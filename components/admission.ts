@@ -109,6 +109,8 @@ export class Admission extends pulumi.ComponentResource {
                     KE1_KUBE_CONTEXT: args.kubeContext,
                     KE1_NAMESPACE: args.namespace,
                     KE1_POLICY: binding.metadata.name,
+                    // Not read: rules that were made anew are awaited anew.
+                    KE1_POLICY_UIDS: pulumi.interpolate`${policy.metadata.uid} ${binding.metadata.uid}`,
                     KE1_POLICY_VERSION: version,
                     KE1_POLICY_NODES: args.nodes,
                     // What the type checker says of them is told by name.

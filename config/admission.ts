@@ -16,12 +16,12 @@ export interface AdmissionSettings {
     readonly rules: readonly UserRule[];
 }
 
-/** @param usesPlatform whether the cluster is the embedded platform's, whose administrator the user is, and whose node this machine */
-export function readAdmission(read: Reader, usesPlatform: boolean): AdmissionSettings {
+/** @param isEmbedded whether the cluster is the embedded platform's: the user is its administrator, and this machine its node */
+export function readAdmission(read: Reader, isEmbedded: boolean): AdmissionSettings {
     const sizes = read.list("nodeSizes").map(parseNodeSize);
-    const known = sizes.length > 0 ? sizes : usesPlatform ? [thisMachine()] : [];
+    const known = sizes.length > 0 ? sizes : isEmbedded ? [thisMachine()] : [];
     return {
-        inCluster: read.flag("admission", usesPlatform),
+        inCluster: read.flag("admission", isEmbedded),
         nodes: nodesOf(known),
         rules: readRules(read),
     };

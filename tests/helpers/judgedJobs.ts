@@ -1,6 +1,7 @@
 import type { UserRule } from "../../admission/judge";
 import { jobOf } from "../../components/jobSpec";
 import { podSpecOf } from "../../components/buildPod";
+import type { Placement } from "../../config/placement";
 
 const digest = `sha256:${"a".repeat(64)}`;
 
@@ -18,8 +19,13 @@ export const ownRules: readonly UserRule[] = [
     },
 ];
 
+const anywhere: Placement = {
+    ...{ nodeRequirements: [], nodePreferences: [], tolerations: [], extendedResources: {} },
+    ...{ priorityClass: "", queue: "" },
+};
+
 /** A Job as a stack declares it, in JSON. */
-export function rightJob(namespace: string): any {
+export function rightJob(namespace: string, placement: Placement = anywhere): any {
     const args = {
         ...{ buildTag: "v1.0.2", source: { tree: "1".repeat(40) }, sourceDateEpoch: 0, command: ["make", "build"] },
         ...{
@@ -38,8 +44,8 @@ export function rightJob(namespace: string): any {
         wrapperConfigMap: "ke1-wrapper",
         containerUrl: "http://store.test/builds",
         resolvesNames: false,
-        ...{ cpuRequest: "500m", memoryRequest: "1Gi", extendedResources: {} },
-        ...{ nodeRequirements: [], nodePreferences: [], tolerations: [], priorityClass: "", queue: "" },
+        ...{ cpuRequest: "500m", memoryRequest: "1Gi" },
+        ...placement,
         ...{ deadlineSeconds: 6000, ttlSecondsAfterFinished: 3600, retries: 3, waits: false },
         ...{ name: "ke-1-build-v1-0-2-0a1b2c3d", namespace },
     };

@@ -4,7 +4,7 @@ import type { V1Job } from "@kubernetes/client-node";
 import { AdmissionregistrationV1Api, ApiException, KubeConfig } from "@kubernetes/client-node";
 
 import { BuildableRepository } from "../helpers/buildable";
-import { judgedJob, judgedJobs, nodes, ownRules, rightJob } from "../helpers/judgedJobs";
+import { judgedJob, judgedJobs, nodes, ownRules } from "../helpers/judgedJobs";
 import { kubectl, platform, TemporaryStack } from "../helpers/ke1";
 import { api } from "../helpers/prepared";
 
