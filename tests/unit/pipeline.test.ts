@@ -145,11 +145,13 @@ stages:
 `,
             { A: "two" },
         );
-        assert.deepEqual(stages[0]?.steps[0]?.command.at(-1), "echo two and 0000000 3 $HOME ${HOME} $$");
-        assert.equal(stages[0]?.steps[0]?.env["E"], "two");
-        assert.equal(stages[0]?.steps[0]?.excluded, undefined);
-        assert.equal(stages[0]?.steps[1]?.excluded, "A is `two`, not one");
-        assert.deepEqual(stages[0]?.steps[1]?.command, ["two"]);
+        const [first, second] = stages[0]?.steps ?? [];
+        assert.ok(first && second);
+        assert.deepEqual(first.command.at(-1), "echo two and 0000000 3 $HOME ${HOME} $$");
+        assert.equal(first.env["E"], "two");
+        assert.equal(first.excluded, undefined);
+        assert.equal(second.excluded, "A is `two`, not one");
+        assert.deepEqual(second.command, ["two"]);
         assert.equal(variables["B"], "two and 0000000");
         assert.match(problemsOf(step(), { C: "x" })[0] ?? "", /--var C: there is no such variable/);
     });
