@@ -129,7 +129,8 @@ export async function awaitJob(): Promise<void> {
 
 /** Runs a pipeline to its end. */
 export async function awaitPipeline(): Promise<void> {
-    await runPipeline(cluster());
+    const kubernetes = cluster();
+    await runPipeline(kubernetes, () => notifierOf(kubernetes));
 }
 
 /** A notifier that cannot be is a warning: it never fails a build. */

@@ -3,17 +3,19 @@ import { styleText } from "node:util";
 import type { PipelinePlan, PipelineResult } from "../contract/pipeline";
 import type { Watchdogs } from "../contract/watchdogs";
 import type { Cluster } from "../launcher/cluster";
+import type { Notifier } from "../launcher/notify/notifier";
 import { Multiplexer } from "../launcher/pipeline/multiplexer";
 import { PipelineRun } from "../launcher/pipeline/run";
 import { logCommand } from "../launcher/pipeline/stepRun";
 import { resultTable } from "../launcher/pipeline/table";
 import { openStore, pollIntervalFor, required } from "./context";
+import { StepNotifications } from "./stepNotifications";
 
 /** At most this much of all logs is shown by `up`, in characters: the engine keeps what is shown in its state. */
 const liveLogLimit = 48 * 1024;
 
 /** Runs a pipeline whose Jobs are there; prints its log and its table on stderr, and the result as JSON on stdout. */
-export async function runPipeline(kubernetes: Cluster): Promise<void> {
+export async function runPipeline(kubernetes: Cluster, notifierOf: () => Notifier): Promise<void> {
     const containerUrl = required("KE1_CONTAINER_URL");
     const buildTag = required("KE1_BUILD_TAG");
     const plan = JSON.parse(required("KE1_PIPELINE")) as PipelinePlan;
@@ -30,13 +32,24 @@ export async function runPipeline(kubernetes: Cluster): Promise<void> {
         limit: liveLogLimit,
         more: (source) => logCommand(buildTag, source.split("/")[1] ?? ""),
     });
+    const tree = required("KE1_SOURCE_TREE");
+    const namespace = required("KE1_NAMESPACE");
+    const notifications = new StepNotifications(
+        {
+            buildTag,
+            namespace,
+            stack: process.env["KE1_STACK"] || undefined,
+            source: { commit: process.env["KE1_SOURCE_COMMIT"] || undefined, tree },
+        },
+        notifierOf,
+    );
     const run = new PipelineRun(
         kubernetes,
         openStore(containerUrl),
         {
-            namespace: required("KE1_NAMESPACE"),
+            namespace,
             buildTag,
-            tree: required("KE1_SOURCE_TREE"),
+            tree,
             retries: Number(required("KE1_RETRIES")),
             pollInterval: pollIntervalFor(containerUrl),
             watchdogs: JSON.parse(required("KE1_WATCHDOGS")) as Watchdogs,
@@ -48,7 +61,10 @@ export async function runPipeline(kubernetes: Cluster): Promise<void> {
                 phase: (text) => log.note(`${stage}/${step}`, text),
                 logLine: (line) => log.line(`${stage}/${step}`, line),
             }),
-            ended: (stage, { name, outcome, success, message, seconds }) => {
+            started: (step) => notifications.started(step),
+            ended: (stage, result) => {
+                const { name, outcome, success, message, seconds } = result;
+                notifications.ended(result);
                 const source = `${stage}/${name}`;
                 log.end(source, !success);
                 const why = message === undefined ? "" : `: ${message}`;
@@ -57,6 +73,8 @@ export async function runPipeline(kubernetes: Cluster): Promise<void> {
         },
     );
     const result = await run.run(interrupted.signal);
+    // The engine does not wait for ever when it is interrupted.
+    await notifications.close(interrupted.signal.aborted ? 1000 : undefined);
     process.stderr.write(`\n${resultTable(result).join("\n")}\n`);
     if (interrupted.signal.aborted) {
         process.stderr.write("Cancelled: `ke1 pipeline up` goes on with what is not done\n");

@@ -25,6 +25,7 @@ const interruptPatience = 7_000;
 export interface PipelineListener {
     readonly say: (text: string) => void;
     readonly step: (stage: string, step: string) => AwaitListener;
+    readonly started: (step: PlannedStep) => void;
     readonly ended: (stage: string, result: StepResult) => void;
 }
 
@@ -103,6 +104,7 @@ export class PipelineRun {
         const timer = stage.timeoutSeconds === undefined ? undefined : this.endAfter(stage.timeoutSeconds);
         await Promise.all(
             runs.map(async ({ run, inputs }) => {
+                this.listener.started(run.step);
                 const result = tolerating(run.step, await run.run(inputs));
                 results.set(run.step.name, result);
                 this.running = this.running.filter((other) => other !== run);

@@ -108,9 +108,7 @@ export class StepRun {
             }
             const { exitCode, attempt, log, events } = error.details;
             events?.forEach((event) => this.listener.phase(`Kubernetes says: ${event}`));
-            // The text of a shell has many lines.
-            const message =
-                error.message.split("\n").length > 1 ? oneLine(error.message, step, exitCode) : error.message;
+            const message = shortened(error, step);
             const logUrl = log && store.blobUrl(log);
             return { outcome: error.outcome, success: false, message, exitCode, attempt, logUrl };
         }
@@ -123,10 +121,16 @@ export class StepRun {
     }
 }
 
-function oneLine(message: string, step: PlannedStep, exitCode: number | undefined): string {
-    return exitCode === undefined
-        ? message.replace(/\s*\n\s*/g, "; ")
-        : `the command of ${step.name} ended with exit code ${exitCode}`;
+/** A text for a shell is no name for a command. */
+function shortened({ message, details: { exitCode } }: BuildFailure, { command }: PlannedStep): string {
+    const [shell, option, script] = command;
+    return shell === "/bin/sh" &&
+        option === "-ec" &&
+        script !== undefined &&
+        exitCode !== undefined &&
+        message.includes(script)
+        ? `the command ended with exit code ${exitCode}`
+        : message.replace(/\s*\n\s*/g, " ");
 }
 
 /** What a person types to see a step's log. */

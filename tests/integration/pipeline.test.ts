@@ -99,6 +99,8 @@ stages:
         assert.deepEqual(consumer.artifacts, []);
         const verified = await stack.ke1(["verify", `${tag}/tool`]);
         assert.equal(verified.code, 0, verified.stderr);
+        const events = await kubectl("get", "events", "-n", stack.namespace, "-o", "jsonpath={.items[*].message}");
+        assert.match(events, new RegExp(`build ${tag}/tool: `));
         const log = await stack.ke1(["logs", `${tag}/moment`]);
         assert.equal(log.stdout, "first line\nthe end without a line end");
 

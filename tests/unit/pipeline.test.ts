@@ -11,6 +11,7 @@ import { layOut } from "../../pipeline/layout";
 import { mermaidOf } from "../../pipeline/mermaid";
 import { planSteps } from "../../pipeline/plan";
 import { exampleBuild, readPipeline } from "../../pipeline/read";
+import type { Recipe } from "../../pipeline/recipe";
 import { recipeOf } from "../../pipeline/recipe";
 import { svgOf } from "../../pipeline/svg";
 
@@ -145,11 +146,13 @@ stages:
 `,
             { A: "two" },
         );
-        assert.deepEqual(stages[0]?.steps[0]?.command.at(-1), "echo two and 0000000 3 $HOME ${HOME} $$");
-        assert.equal(stages[0]?.steps[0]?.env["E"], "two");
-        assert.equal(stages[0]?.steps[0]?.excluded, undefined);
-        assert.equal(stages[0]?.steps[1]?.excluded, "A is `two`, not one");
-        assert.deepEqual(stages[0]?.steps[1]?.command, ["two"]);
+        const [first, second] = stages[0]?.steps ?? [];
+        assert.ok(first && second);
+        assert.deepEqual(first.command.at(-1), "echo two and 0000000 3 $HOME ${HOME} $$");
+        assert.equal(first.env["E"], "two");
+        assert.equal(first.excluded, undefined);
+        assert.equal(second.excluded, "A is `two`, not one");
+        assert.deepEqual(second.command, ["two"]);
         assert.equal(variables["B"], "two and 0000000");
         assert.match(problemsOf(step(), { C: "x" })[0] ?? "", /--var C: there is no such variable/);
     });
@@ -250,13 +253,13 @@ describe("a pipeline's steps", () => {
     });
 
     it("are another build with another environment, image or artifacts, and the same in another order", () => {
-        const recipes = [
+        const recipes: readonly Recipe[] = [
             { env: {}, artifacts: "" },
             { env: { A: "1" }, artifacts: "" },
             { env: {}, artifacts: "bin" },
             { env: {}, artifacts: "", image: digest },
-        ].map(recipeOf);
-        assert.equal(new Set(recipes).size, recipes.length);
+        ];
+        assert.equal(new Set(recipes.map(recipeOf)).size, recipes.length);
         assert.equal(
             recipeOf({ env: { A: "1", B: "2" }, artifacts: "" }),
             recipeOf({ env: { B: "2", A: "1" }, artifacts: "" }),
