@@ -14,8 +14,10 @@ export interface Rule {
     readonly messageExpression: string;
 }
 
-/** The one container that may hold a credential. */
+/** The one container that may hold the store's credential. */
 const exporter = "exporter";
+/** The one that runs what is built. */
+const build = "build";
 /** The exporter's credential is good for at least this long (components/buildIdentity.ts). */
 const longestDeadline = 86_400;
 /** Which containers Azure's webhook leaves alone: https://azure.github.io/azure-workload-identity/docs/topics/service-account-labels-and-annotations.html#pod */
@@ -70,7 +72,7 @@ export const variables: readonly Variable[] = [
         name: "wants",
         expression:
             `variables.containers.map(c, c.name + " " + (["cpu", "memory"].filter(r, r in ${requests}) + ` +
-            `${requests}.filter(r, !(r in ["cpu", "memory"])))` +
+            `${requests}.filter(r, !(r in ["cpu", "memory"]) && string(${requests}[r]) != "0"))` +
             `.map(r, r + "=" + string(c.resources.requests[r])).join(","))`,
     },
     {
@@ -84,8 +86,21 @@ export const variables: readonly Variable[] = [
         expression: names("containers", `!c.?image.orValue("").matches(${quoted("^[^\\s@]+@sha256:[0-9a-f]{64}$")})`),
     },
     {
+        name: "exportersVolumes",
+        expression:
+            "variables.secretVolumes.filter(v, variables.pod.containers.exists(e, " +
+            `e.name == ${quoted(exporter)} && e.?volumeMounts.orValue([]).exists(m, m.name == v)))`,
+    },
+    {
         name: "secretMounted",
-        expression: names("others", "c.?volumeMounts.orValue([]).exists(m, m.name in variables.secretVolumes)"),
+        expression: names(
+            "others",
+            `c.name == ${quoted(build)} && c.?volumeMounts.orValue([]).exists(m, m.name in variables.secretVolumes)`,
+        ),
+    },
+    {
+        name: "exportersSecret",
+        expression: names("others", "c.?volumeMounts.orValue([]).exists(m, m.name in variables.exportersVolumes)"),
     },
     {
         name: "secretInEnvironment",
@@ -161,7 +176,14 @@ export const rules: readonly Rule[] = [
         "!variables.pod.?automountServiceAccountToken.orValue(true)",
         "set automountServiceAccountToken to false: the build would hold a token for the cluster",
     ),
-    noneOf("secretMounted", "leave out its volumes with a Secret or a token: only the exporter may hold a credential"),
+    rule(
+        "containers",
+        `variables.pod.containers.exists(c, c.name == ${quoted(build)}) && ` +
+            `variables.pod.containers.exists(c, c.name == ${quoted(exporter)})`,
+        `name the container that builds ${build}, and the one that stores what it made ${exporter}: rules go by the names`,
+    ),
+    noneOf("secretMounted", "leave out its volumes with a Secret or a token: what is built could read it"),
+    noneOf("exportersSecret", "leave out the exporter's volumes with a Secret or a token: they are its alone"),
     noneOf("secretInEnvironment", "leave out the Secret in its environment: what is built could print it"),
     noneOf("identity", `add it to the annotation ${skipped}: the store's token would be given to it`),
     rule(

@@ -107,13 +107,27 @@ export const judgedJobs: Readonly<Record<string, JudgedJob>> = {
             pod.volumes.push({ name: "token", ...tokenOf });
             build.volumeMounts.push({ name: "token", mountPath: "/token" });
         },
-        problem:
-            "container build: leave out its volumes with a Secret or a token: only the exporter may hold a credential",
+        problem: "container build: leave out its volumes with a Secret or a token: what is built could read it",
     },
     "the store's credential in the build": {
         change: (_, __, build) => build.volumeMounts.push({ name: "credential", mountPath: "/c" }),
+        problem: "container build: leave out its volumes with a Secret or a token: what is built could read it",
+    },
+    "the store's credential in an init container": {
+        change: (_, pod) =>
+            (pod.initContainers = [init(otherImage, { volumeMounts: [{ name: "credential", mountPath: "/c" }] })]),
+        problem: "container prepare: leave out the exporter's volumes with a Secret or a token: they are its alone",
+    },
+    "a Secret of its own in an init container": {
+        change: (_, pod) => {
+            pod.volumes.push({ name: "key", secret: { secretName: "key" } });
+            pod.initContainers = [init(otherImage, { volumeMounts: [{ name: "key", mountPath: "/key" }] })];
+        },
+    },
+    "a build by another name": {
+        change: (_, __, build) => (build.name = "compile"),
         problem:
-            "container build: leave out its volumes with a Secret or a token: only the exporter may hold a credential",
+            "name the container that builds build, and the one that stores what it made exporter: rules go by the names",
     },
     "a Secret in the build's environment": {
         change: (_, __, build) =>
