@@ -1,6 +1,7 @@
 import type * as k8s from "@pulumi/kubernetes";
 import type * as pulumi from "@pulumi/pulumi";
 
+import { sourceContainer } from "../contract/labels";
 import type { SourceIdentity } from "../contract/manifest";
 import type { CheckoutArgs } from "./checkout";
 import { checkoutParts, noCheckout } from "./checkout";
@@ -74,10 +75,13 @@ const inputsDirectory = "/ke1/inputs";
  * Tells the cluster's webhook to give a pod the token of its service account's identity, and which containers not to give
  * it to (https://azure.github.io/azure-workload-identity/docs/topics/service-account-labels-and-annotations.html#pod).
  */
-export const workloadIdentity = {
-    labels: { "azure.workload.identity/use": "true" },
-    annotations: { "azure.workload.identity/skip-containers": "build" },
-};
+export function workloadIdentity({ checkout }: BuildPodArgs) {
+    const others = ["build", ...(checkout ? [sourceContainer] : [])];
+    return {
+        labels: { "azure.workload.identity/use": "true" },
+        annotations: { "azure.workload.identity/skip-containers": others.join(";") },
+    };
+}
 
 /**
  * The pod of a build: the build, and beside it the exporter, which alone has credentials.

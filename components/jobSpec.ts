@@ -51,7 +51,7 @@ export function jobOf(args: NamedJobArgs, podSpec: k8s.types.input.core.v1.PodSp
         [buildTagLabel]: args.buildTag,
         ...(args.step ? { [stepLabel]: args.step.name } : {}),
     };
-    const podIdentity = args.credentialSecret === undefined ? workloadIdentity : undefined;
+    const podIdentity = args.credentialSecret === undefined ? workloadIdentity(args) : undefined;
     return {
         metadata: {
             name: args.name,

@@ -1,4 +1,4 @@
-import { buildTagLabel } from "../contract/labels";
+import { buildTagLabel, sourceContainer } from "../contract/labels";
 import { exactType, policy } from "./rule";
 
 interface SecurityContext {
@@ -52,8 +52,10 @@ interface Job {
 }
 
 const job = exactType("kubernetes:batch/v1:Job");
-/** The one container that may hold a credential. */
+/** The one container that may hold the store's credential. */
 const exporter = "exporter";
+/** What the init container that makes the working copy may hold, and nobody else: what private repositories ask for. */
+const gitSecret = "git-secret";
 
 function podOf(resource: Job): PodSpec {
     return resource.spec?.template?.spec ?? {};
@@ -153,7 +155,7 @@ const skipped = "azure.workload.identity/skip-containers";
 
 export const credentials = policy<Job>({
     name: "credentials",
-    description: "The exporter alone holds a credential: what is built never sees one.",
+    description: "The exporter, and who gets the source, alone hold a credential: what is built never sees one.",
     types: job,
     examine: (resource, check) => {
         const pod = podOf(resource);
@@ -183,7 +185,15 @@ export const credentials = policy<Job>({
             const name = nameOf(container);
             check(() => {
                 const mounted = container.volumeMounts?.map((mount) => mount.name) ?? [];
-                const held = (pod.volumes ?? []).filter((each) => mounted.includes(each.name) && holdsCredential(each));
+                const getsSource =
+                    container.name === sourceContainer &&
+                    pod.initContainers?.some((init) => init.name === sourceContainer);
+                const held = (pod.volumes ?? []).filter(
+                    (each) =>
+                        mounted.includes(each.name) &&
+                        holdsCredential(each) &&
+                        !(getsSource && each.name === gitSecret),
+                );
                 return held.length > 0
                     ? `${name}: leave out the mount of ${held.map((each) => each.name).join(", ")}: it holds a credential`
                     : undefined;

@@ -213,6 +213,34 @@ describe("the policy pack", () => {
         assert.ok(template.every((finding) => !finding.mandatory));
     });
 
+    it("lets who gets the source have the git credential, and nobody else", async () => {
+        const withSource = (mounted: string, container = "source") => {
+            const volumes = [
+                { name: "shared", emptyDir: {} },
+                { name: "credential", secret: { secretName: "ke1-blob-credential" } },
+                { name: "git-secret", secret: { secretName: "git-access" } },
+            ];
+            const own = { allowPrivilegeEscalation: false, capabilities: { drop: ["ALL"] } };
+            const source = { name: container, image: `git@${digest}`, securityContext: own };
+            const mounts = { volumeMounts: [{ name: mounted, mountPath: "/ke1/git" }] };
+            const annotations = { [declared.skipped]: `build;${container}` };
+            const job = loosened(declared.right.Job, "spec.template.metadata.annotations", annotations);
+            return loosened(loosened(job, `${pod}.volumes`, volumes), `${pod}.initContainers`, [
+                { ...source, ...mounts },
+            ]);
+        };
+        assert.deepEqual(await pack.analyze(withSource("git-secret")), []);
+        for (const wrong of [
+            withSource("credential"),
+            withSource("git-secret", "first"),
+            loosened(withSource("shared"), `${build}.volumeMounts.1`, { name: "git-secret" }),
+        ]) {
+            const [found, ...others] = await pack.analyze(wrong);
+            assert.deepEqual(others, []);
+            assert.match(found?.message ?? "", /leave out the mount of/);
+        }
+    });
+
     it("sees through a secret, and has nothing to say of other resources", async () => {
         const secret = { "4dabf18193072939515e22adb298388d": "1b47061264138c4ac30d75fd1eb44270", value: true };
         const found = await pack.analyze(loosened(declared.right.StorageAccount, "allowSharedKeyAccess", secret));
