@@ -113,6 +113,10 @@ const jobs: readonly Loosened[] = [
 
 const everywhere = { ipBlock: { cidr: "0.0.0.0/0" } };
 const cluster: readonly Loosened[] = [
+    ["AdmissionPolicy", "spec.failurePolicy", "Ignore", /set spec.failurePolicy to Fail \(it is "Ignore"\)/],
+    ["AdmissionBinding", "spec.validationActions", ["Audit"], /add Deny to spec.validationActions \(they are/],
+    ["AdmissionBinding", "spec.paramRef.parameterNotFoundAction", "Allow", /set spec.paramRef.parameterNotFoundAction/],
+    ["AdmissionBinding", "spec.matchResources", absent, /name the builds' namespace in spec.matchResources/],
     ["Namespace", "metadata.labels", {}, /label the namespace .*enforce=restricted \(it is not set\)/],
     ["Namespace", "metadata.labels", { [declared.enforce]: "baseline" }, /\(it is "baseline"\)/],
     ["NetworkPolicy", "spec.egress", [{}], /lets out to everywhere/],
