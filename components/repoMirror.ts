@@ -243,7 +243,7 @@ function syncerPod(
                 // Ready: all mirrors are fresh. Nothing asks a mirror for anything: it is for those who look.
                 readinessProbe: { exec: { command: run("ready") }, periodSeconds: 10, timeoutSeconds: 10 },
                 livenessProbe: { exec: { command: run("alive") }, periodSeconds: 60, timeoutSeconds: 10 },
-                resources: { requests: { cpu: "10m", memory: "64Mi" }, limits: { memory: args.memoryLimit } },
+                resources: { requests: { cpu: "100m", memory: "64Mi" }, limits: { memory: args.memoryLimit } },
                 securityContext: {
                     allowPrivilegeEscalation: false,
                     capabilities: { drop: ["ALL"] },

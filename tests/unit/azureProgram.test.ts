@@ -297,6 +297,18 @@ describe("the program for azure", () => {
     });
 
     describe("takes from configuration", () => {
+        it("that the source comes from a mirror: who gets it is given no token of the store's", async () => {
+            const mirrored = await azure({
+                sourceMode: "mirror",
+                remote: "https://github.com/kerbodyne/ke-1.git",
+                image: `ghcr.io/kerbodyne/toolchain@${testDigest}`,
+                mirrorImage: `ghcr.io/kerbodyne/git@${testDigest}`,
+            });
+            const { annotations } = mirrored.one("kubernetes:batch/v1:Job").spec.template.metadata;
+            assert.deepEqual(annotations, { "azure.workload.identity/skip-containers": "build;source" });
+            assert.equal(mirrored.all("kubernetes:core/v1:PersistentVolume").length, 0);
+        });
+
         it("who may reach the account: then all others are turned away", async () => {
             const subnet = `${resourceGroupId}/providers/Microsoft.Network/virtualNetworks/v/subnets/aks`;
             const closed = await azure({
