@@ -4,6 +4,9 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 
+import type { V1PodStatus } from "@kubernetes/client-node";
+
+import type { PodInfo } from "../../contract/manifest";
 import { ke1Home } from "../../platform/home";
 import { mirrorName } from "../../source/remote";
 import { GitServer } from "../helpers/gitServer";
@@ -159,8 +162,9 @@ describe("a build from a mirror", () => {
             refused.stderr,
             /BuildFailed: the source could not be had: .*; http.*private\.git turned us away: could not read Username/,
         );
-        const { podinfo } = JSON.parse((await stack.blob(`${first}/attempts/0/podinfo.json`)).toString()) as any;
-        assert.equal(podinfo, undefined);
+        const info = JSON.parse((await stack.blob(`${first}/attempts/0/podinfo.json`)).toString()) as PodInfo;
+        const [ended] = (info.status as V1PodStatus).initContainerStatuses ?? [];
+        assert.match(ended?.state?.terminated?.message ?? "", /turned us away/, "what it said is kept");
 
         const secret = ["create", "secret", "generic", "git-access", `--from-literal=password=${server.password}`];
         await kubectl(...secret, "--namespace", stack.namespace);
@@ -180,7 +184,7 @@ describe("a build from a mirror", () => {
         const log = await build(stack, tag);
         assert.match(log, /is newer than the mirror/);
         assert.match(log, /^secret:ls: cannot access '\/ke1\/git'/m);
-        const everything = [log, await syncerLog(), (await stack.ke1(["stack", "export"])).stdout, first];
+        const everything = [log, await syncerLog(), (await stack.ke1(["stack", "export"])).stdout];
         const pods = await kubectl("get", "pods", "--namespace", stack.namespace, "--output", "yaml");
         assert.equal([...everything, pods].join("\n").includes(server.password), false);
         const onVolume = execFileSync("sh", [
