@@ -86,10 +86,22 @@ export const variables: readonly Variable[] = [
         expression: names("containers", `!c.?image.orValue("").matches(${quoted("^[^\\s@]+@sha256:[0-9a-f]{64}$")})`),
     },
     {
+        name: "exportersSecrets",
+        expression:
+            "variables.pod.?volumes.orValue([]).filter(v, has(v.secret) && variables.pod.containers.exists(e, " +
+            `e.name == ${quoted(exporter)} && e.?volumeMounts.orValue([]).exists(m, m.name == v.name)))` +
+            `.map(v, v.secret.?secretName.orValue(""))`,
+    },
+    {
+        // Those that it mounts, and those of another name with a Secret of its.
         name: "exportersVolumes",
         expression:
             "variables.secretVolumes.filter(v, variables.pod.containers.exists(e, " +
-            `e.name == ${quoted(exporter)} && e.?volumeMounts.orValue([]).exists(m, m.name == v)))`,
+            `e.name == ${quoted(exporter)} && e.?volumeMounts.orValue([]).exists(m, m.name == v))) + ` +
+            "variables.pod.?volumes.orValue([]).filter(v, " +
+            `v.?secret.?secretName.orValue("") in variables.exportersSecrets || ` +
+            `v.?projected.?sources.orValue([]).exists(s, s.?secret.?name.orValue("") in variables.exportersSecrets))` +
+            ".map(v, v.name)",
     },
     {
         name: "secretMounted",

@@ -125,9 +125,29 @@ export const judgedJobs: Readonly<Record<string, JudgedJob>> = {
         },
     },
     "a build by another name": {
-        change: (_, __, build) => (build.name = "compile"),
+        change: (job, _, build) => {
+            build.name = "compile";
+            // Which names the containers too.
+            delete job.spec.podFailurePolicy;
+        },
         problem:
             "name the container that builds build, and the one that stores what it made exporter: rules go by the names",
+    },
+    "the store's credential under another name in an init container": {
+        change: (_, pod) => {
+            pod.volumes.push({ name: "other", secret: { secretName: "ke1-blob-credential" } });
+            const volumeMounts = [{ name: "other", mountPath: "/c" }];
+            pod.initContainers = [init(otherImage, { volumeMounts })];
+        },
+        problem: "container prepare: leave out the exporter's volumes with a Secret or a token: they are its alone",
+    },
+    "the store's credential among others in an init container": {
+        change: (_, pod) => {
+            pod.volumes.push({ name: "other", projected: { sources: [{ secret: { name: "ke1-blob-credential" } }] } });
+            const volumeMounts = [{ name: "other", mountPath: "/c" }];
+            pod.initContainers = [init(otherImage, { volumeMounts })];
+        },
+        problem: "container prepare: leave out the exporter's volumes with a Secret or a token: they are its alone",
     },
     "a Secret in the build's environment": {
         change: (_, __, build) =>
