@@ -3,6 +3,7 @@
  *
  *     <BUILD_TAG>/bin/<artifact>
  *     <BUILD_TAG>/logs/<UTC timestamp>.log
+ *     <BUILD_TAG>/logs/<UTC timestamp>.<container>.log
  *     <BUILD_TAG>/attempts/<n>/started.json finished.json podinfo.json
  *     <BUILD_TAG>/attempts/lease
  *     <BUILD_TAG>/provenance.json
