@@ -4,6 +4,8 @@ import type { Watchdogs } from "./contract/watchdogs";
 import { isConfidential } from "./contract/address";
 import type { AzureSettings } from "./config/azure";
 import { guid, readAzureSettings } from "./config/azure";
+import type { EnvironmentSettings } from "./config/buildEnvironment";
+import { readEnvironmentSettings, withEnvironment } from "./config/buildEnvironment";
 import { amountOf, memorySteps } from "./config/memory";
 import type { Placement } from "./config/placement";
 import { readPlacement } from "./config/placement";
@@ -27,7 +29,7 @@ export interface SourceSettings {
 }
 
 /** The stack's configuration, checked and with its defaults. Pulumi.yaml says what each key is for. */
-export interface Settings extends SourceSettings, Placement {
+export interface Settings extends SourceSettings, Placement, EnvironmentSettings {
     readonly artifactDirectory: string;
     readonly imageName: string;
     /** Empty where the Dockerfile is given no BASE_IMAGE. */
@@ -102,7 +104,7 @@ export function readSettings(
     stack: { readonly project: string; readonly stack: string },
     environment: NodeJS.ProcessEnv = process.env,
 ): Settings {
-    const read = new Reader(config);
+    const read = new Reader(withEnvironment(config));
     const target = read.choice("target", ["local", "azure"]);
     const where = target === "azure" ? readAzure(read) : readLocal(read);
     const memoryRequest = read.matching("memoryRequest", "128Mi", quantity, "a quantity such as 512Mi");
@@ -115,6 +117,7 @@ export function readSettings(
         ...readSourceSettings(config, environment),
         ...where,
         ...readPlacement(read, readSpot(read, target)),
+        ...readEnvironmentSettings(config),
         artifactDirectory: read.matching(
             "artifactDirectory",
             "bin",
@@ -233,7 +236,7 @@ function readLaunchers(read: Reader, target: Target): readonly string[] {
 
 /** The part of the configuration that says what to build; the environment overrides it as in `readSettings`. */
 export function readSourceSettings(config: ConfigSource, environment: NodeJS.ProcessEnv = process.env): SourceSettings {
-    const read = new Reader(config);
+    const read = new Reader(withEnvironment(config));
     return {
         source: environment["SOURCE"] || read.text("source", "example/ke-1"),
         buildTags: readBuildTags(read, environment),

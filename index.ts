@@ -108,6 +108,7 @@ const launched = plans.map((plan) => {
         manifestUrl: result.manifestUrl,
         artifacts: result.artifacts,
         durations: result.durations,
+        summaries: result.summaries,
     };
 });
 

@@ -2,11 +2,13 @@ import type * as k8s from "@pulumi/kubernetes";
 import type * as pulumi from "@pulumi/pulumi";
 
 import type { SourceIdentity } from "../contract/manifest";
+import type { EnvironmentSettings } from "../config/buildEnvironment";
+import { environmentParts } from "./buildEnvironment";
 import type { PlacementArgs } from "./placement";
 import { placementOf } from "./placement";
 
 /** What a build's pod is made of. */
-export interface BuildPodArgs extends PlacementArgs {
+export interface BuildPodArgs extends PlacementArgs, EnvironmentSettings {
     readonly buildTag: string;
     readonly source: SourceIdentity;
     /** Seconds since 1970, given to the build as SOURCE_DATE_EPOCH. */
@@ -58,10 +60,13 @@ const signingDirectory = "/ke1/signing";
  * Tells the cluster's webhook to give a pod the token of its service account's identity, and which containers not to give
  * it to (https://azure.github.io/azure-workload-identity/docs/topics/service-account-labels-and-annotations.html#pod).
  */
-export const workloadIdentity = {
-    labels: { "azure.workload.identity/use": "true" },
-    annotations: { "azure.workload.identity/skip-containers": "build" },
-};
+export function workloadIdentity({ companions: { initContainers, sidecars } }: EnvironmentSettings) {
+    const others = ["build", ...[...initContainers, ...sidecars].map(({ name }) => name)];
+    return {
+        labels: { "azure.workload.identity/use": "true" },
+        annotations: { "azure.workload.identity/skip-containers": others.join(";") },
+    };
+}
 
 /**
  * The pod of a build: the build, and beside it the exporter, which alone has credentials.
@@ -72,6 +77,7 @@ export function podSpecOf(args: BuildPodArgs, memoryLimit: string): k8s.types.in
     const restricted = { allowPrivilegeEscalation: false, capabilities: { drop: ["ALL"] } };
     const shared = { name: "shared", mountPath: sharedDirectory };
     const secrets = exporterSecrets(args);
+    const environment = environmentParts(args);
     return {
         restartPolicy: "Never",
         serviceAccountName: args.serviceAccount,
@@ -95,6 +101,7 @@ export function podSpecOf(args: BuildPodArgs, memoryLimit: string): k8s.types.in
             fsGroupChangePolicy: "OnRootMismatch",
             seccompProfile: { type: "RuntimeDefault" },
         },
+        ...(environment.initContainers.length > 0 ? { initContainers: [...environment.initContainers] } : {}),
         containers: [
             {
                 name: "build",
@@ -109,13 +116,19 @@ export function podSpecOf(args: BuildPodArgs, memoryLimit: string): k8s.types.in
                     { name: "KE1_DIR", value: sharedDirectory },
                     { name: "KE1_WRAP", value: `/bin/sh ${wrapperDirectory}/wrap` },
                     { name: "KE1_ARTIFACT_DIR", value: args.artifactDirectory },
+                    ...environment.build.env,
                 ],
+                workingDir: environment.build.workingDir,
                 resources: {
                     requests: { cpu: args.cpuRequest, memory: args.memoryRequest },
-                    limits: { memory: memoryLimit },
+                    limits: { memory: memoryLimit, ...environment.build.limits },
                 },
-                securityContext: restricted,
-                volumeMounts: [shared, { name: "wrapper", mountPath: wrapperDirectory, readOnly: true }],
+                securityContext: { ...restricted, ...environment.build.securityContext },
+                volumeMounts: [
+                    shared,
+                    { name: "wrapper", mountPath: wrapperDirectory, readOnly: true },
+                    ...environment.build.volumeMounts,
+                ],
             },
             {
                 name: "exporter",
@@ -136,12 +149,14 @@ export function podSpecOf(args: BuildPodArgs, memoryLimit: string): k8s.types.in
                     field("KE1_POD_NAME", "metadata.name"),
                     field("KE1_POD_UID", "metadata.uid"),
                     field("KE1_NODE_NAME", "spec.nodeName"),
+                    ...environment.exporter.env,
                 ],
                 resources: { requests: { cpu: "10m", memory: "32Mi" }, limits: { memory: "256Mi" } },
                 securityContext: { ...restricted, readOnlyRootFilesystem: true },
                 volumeMounts: [
                     shared,
                     ...secrets.map(({ name, directory }) => ({ name, mountPath: directory, readOnly: true })),
+                    ...environment.exporter.volumeMounts,
                 ],
             },
         ],
@@ -149,6 +164,7 @@ export function podSpecOf(args: BuildPodArgs, memoryLimit: string): k8s.types.in
             { name: "shared", emptyDir: { sizeLimit: args.diskLimit } },
             { name: "wrapper", configMap: { name: args.wrapperConfigMap, defaultMode: 0o555 } },
             ...secrets.map(({ name, secretName }) => ({ name, secret: { secretName, defaultMode: 0o440 } })),
+            ...environment.volumes,
         ],
     };
 }

@@ -243,7 +243,8 @@ export class AwaitedBuild {
     private showPhase(phase: Phase | undefined): void {
         // By name: kubelet's messages on a pull that fails take turns. Why there is no node is known a moment later.
         const isExplained = phase?.name === "unscheduled" && phase.detail !== "";
-        const name = isExplained ? "waiting for a node" : (phase?.name ?? "");
+        const init = phase?.name === "initializing" ? ` ${phase.container}` : "";
+        const name = isExplained ? "waiting for a node" : `${phase?.name ?? ""}${init}`;
         if (name !== this.lastPhase) {
             this.lastPhase = name;
             this.phaseSince = Date.now();
@@ -303,6 +304,10 @@ export class AwaitedBuild {
             const refined = outcomeOfFailedJob(this.job, this.pod);
             return this.failure(refined.outcome, refined.message, refined.exitCode);
         }
+        if (finished.log) {
+            // An init container's, where that is what failed.
+            this.log.path = `${this.request.buildTag}/${finished.log.name}`;
+        }
         const plain = finished.message === undefined || finished.message.startsWith("the build ended with exit code");
         return this.failure(
             "BuildFailed",
@@ -349,7 +354,7 @@ export class AwaitedBuild {
         const unstartable = this.pod && startFailure(this.pod);
         if (unstartable !== undefined) {
             // The exporter waits for a build that will never come.
-            return this.giveUp("BuildFailed", `the build's container cannot be started: ${unstartable}`);
+            return this.giveUp("BuildFailed", unstartable);
         }
         const overDisk = this.pod && diskExceeded(this.pod);
         if (overDisk !== undefined && !(this.job && jobEnd(this.job))) {

@@ -9,6 +9,8 @@ const readLimit = 4 * 1024 * 1024;
 export interface ShowLogOptions {
     /** Go on until the build ends. */
     readonly follow: boolean;
+    /** An init container or a sidecar; the build itself, or the init container that failed, if absent. */
+    readonly container?: string;
     /** Byte to begin at. */
     readonly offset: number;
     /** Milliseconds between two looks at the store. */
@@ -32,7 +34,7 @@ export async function showLog(
     signal: AbortSignal,
 ): Promise<{ readonly offset: number }> {
     const begun = Date.now();
-    let attempt = await lastAttempt(store, buildTag);
+    let attempt = await lastAttempt(store, buildTag, options.container);
     while (!attempt) {
         if (!options.follow || Date.now() - begun > options.startLimit) {
             throw new UserError(`there is no log of ${buildTag}; \`ke1 builds\` lists what there is`);
@@ -40,15 +42,17 @@ export async function showLog(
         if (!(await pause(options.pollInterval, signal))) {
             return { offset: options.offset };
         }
-        attempt = await lastAttempt(store, buildTag);
+        attempt = await lastAttempt(store, buildTag, options.container);
     }
     let { offset } = options;
     for (;;) {
         // Asked for first: what is in the log when the build has finished is all there will be.
         const finished = await store.finished(buildTag, attempt.number);
+        // An init container failed, and so there is no log of the build.
+        const log = options.container === undefined ? (finished?.log?.name ?? attempt.log) : attempt.log;
         let bytes: Buffer | undefined;
         do {
-            bytes = signal.aborted ? undefined : await store.bytes(`${buildTag}/${attempt.log}`, offset, readLimit);
+            bytes = signal.aborted ? undefined : await store.bytes(`${buildTag}/${log}`, offset, readLimit);
             if (bytes && bytes.length > 0) {
                 await onBytes(bytes);
                 offset += bytes.length;
@@ -64,9 +68,19 @@ export async function showLog(
 async function lastAttempt(
     store: BuildStore,
     buildTag: string,
+    container: string | undefined,
 ): Promise<{ readonly number: number; readonly log: string } | undefined> {
     const last = (await store.attempts(buildTag)).findLast(({ started }) => started !== undefined);
-    return last?.started && { number: last.attempt, log: last.started.log };
+    if (!last?.started || container === undefined) {
+        return last?.started && { number: last.attempt, log: last.started.log };
+    }
+    const companions = last.started.companions ?? [];
+    const found = companions.find(({ name }) => name === container);
+    if (!found) {
+        const those = companions.length > 0 ? companions.map(({ name }) => name).join(", ") : "none";
+        throw new UserError(`${buildTag} has no init container or sidecar ${container}; it has ${those}`);
+    }
+    return { number: last.attempt, log: found.log };
 }
 
 /** @returns whether to go on */
