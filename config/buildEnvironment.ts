@@ -1,6 +1,12 @@
 import { UserError } from "../contract/errors";
 import type { CompanionSettings, ResolvedEnvironment } from "./environments";
-import { checkBuildEnvironment, readEnvironments, resolveCompanions, resolveEnvironment } from "./environments";
+import {
+    checkBuildEnvironment,
+    credentialSecret,
+    readEnvironments,
+    resolveCompanions,
+    resolveEnvironment,
+} from "./environments";
 import type { ConfigSource } from "./reader";
 import { Reader } from "./reader";
 
@@ -27,6 +33,16 @@ export function readEnvironmentSettings(config: ConfigSource): EnvironmentSettin
         }
     }
     const limit = read.integer("sidecarLimitSeconds", 60, 1, 3600);
+    const exporters = [credentialSecret, read.text("maskSecret"), read.text("signingKeySecret")];
+    for (const [name, { volumes = {} }] of Object.entries(environments)) {
+        for (const [volume, given] of Object.entries(volumes)) {
+            if (given?.secret !== undefined && exporters.includes(given.secret)) {
+                throw new UserError(
+                    `environments.${name}.volumes.${volume}.secret is ${given.secret}, which is for the exporter alone`,
+                );
+            }
+        }
+    }
     return { environment, companions: resolveCompanions(environments, names, limit, environment) };
 }
 

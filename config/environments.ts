@@ -43,6 +43,9 @@ export interface CompanionSettings {
     readonly sidecarLimitSeconds: number;
 }
 
+/** The Secrets that are the exporter's alone (components/buildIdentity.ts), beside those that a stack names. */
+export const credentialSecret = "ke1-blob-credential";
+
 /** Container names that a build's pod has, or may have, of its own. */
 const reservedNames = ["build", "exporter", "source"];
 /** https://kubernetes.io/docs/concepts/overview/working-with-objects/names/#dns-label-names */
