@@ -96,22 +96,35 @@ export function checkedEnvironment(where: string, value: unknown): Environment {
 }
 
 function resources(where: string, value: unknown): Environment["resources"] {
-    const read = shape(where, value, {
+    return shape(where, value, {
         cpuRequest: quantity,
         cpuLimit: quantity,
         memoryRequest: quantity,
         memoryLimit: quantity,
     });
+}
+
+/** @throws UserError where an environment, with all that it extends, asks for more than it may have, or for one place twice. */
+export function checkWhole(where: string, { resources: asked = {}, volumes = {} }: Environment): void {
     for (const [request, limit] of [
         ["cpuRequest", "cpuLimit"],
         ["memoryRequest", "memoryLimit"],
     ] as const) {
-        const [least, most] = [read[request], read[limit]];
+        const [least, most] = [asked[request], asked[limit]];
         if (least !== undefined && most !== undefined && amountOf(least) > amountOf(most)) {
-            throw new UserError(`${where}.${request} (${least}) must not be more than ${limit} (${most})`);
+            throw new UserError(`${where}.resources.${request} (${least}) must not be more than ${limit} (${most})`);
         }
     }
-    return read;
+    const mounted = new Map<string, string>();
+    for (const [name, given] of Object.entries(volumes)) {
+        const before = given && mounted.get(given.path);
+        if (before !== undefined && before !== null) {
+            throw new UserError(`${where}.volumes.${name}.path is that of the volume ${before} too`);
+        }
+        if (given) {
+            mounted.set(given.path, name);
+        }
+    }
 }
 
 function security(where: string, value: unknown): SecuritySettings {

@@ -1,7 +1,7 @@
 import { UserError } from "../contract/errors";
 import type { ConfigSource } from "./reader";
 import type { Environment, EnvironmentVolume, SecuritySettings } from "./environmentShape";
-import { checkedEnvironment } from "./environmentShape";
+import { checkedEnvironment, checkWhole } from "./environmentShape";
 
 export type { Environment, EnvironmentVolume } from "./environmentShape";
 
@@ -89,6 +89,7 @@ export function resolveEnvironment(
     where = "environment",
 ): ResolvedEnvironment {
     const merged = chainOf(environments, name, where).reduceRight(merge, {});
+    checkWhole(`environments.${name}`, merged);
     return {
         name,
         image: merged.image ?? "",
