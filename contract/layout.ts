@@ -19,6 +19,9 @@ export const layout = {
     binPrefix: (tag: string) => `${tag}/bin/`,
     artifact: (tag: string, name: string) => `${tag}/bin/${name}`,
     logsPrefix: (tag: string) => `${tag}/logs/`,
+    /** Of an init container or a sidecar: ISO 8601 basic format, UTC, milliseconds. */
+    containerLog: (tag: string, begun: Date, container: string) =>
+        `${tag}/logs/${begun.toISOString().replace(/[-:]/g, "")}.${container}.log`,
     attemptsPrefix: (tag: string) => `${tag}/attempts/`,
     started: (tag: string, attempt: number) => `${tag}/attempts/${attempt}/started.json`,
     finished: (tag: string, attempt: number) => `${tag}/attempts/${attempt}/finished.json`,

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 
 import { UserError } from "../contract/errors";
+import { layout } from "../contract/layout";
 import type { BuildStore } from "./store";
 
 /** At most this much of a log is read at once, in bytes. */
@@ -71,8 +72,13 @@ async function lastAttempt(
     container: string | undefined,
 ): Promise<{ readonly number: number; readonly log: string } | undefined> {
     const last = (await store.attempts(buildTag)).findLast(({ started }) => started !== undefined);
-    if (!last?.started || container === undefined) {
-        return last?.started && { number: last.attempt, log: last.started.log };
+    if (!last?.started) {
+        // An init container was killed before there was an exporter.
+        const kept = (await store.names(layout.logsPrefix(buildTag))).at(-1);
+        return kept === undefined ? undefined : { number: 0, log: kept.slice(buildTag.length + 1) };
+    }
+    if (container === undefined) {
+        return { number: last.attempt, log: last.started.log };
     }
     const companions = last.started.companions ?? [];
     const found = companions.find(({ name }) => name === container);
