@@ -56,7 +56,7 @@ const words: Check<readonly string[]> = (where, value) => {
     if (!Array.isArray(value) || value.length === 0 || !value.every((word) => typeof word === "string")) {
         throw new UserError(`${where} must be a list of words; it is ${shown(value)}`);
     }
-    return value as readonly string[];
+    return value;
 };
 const flag: Check<boolean> = (where, value) => {
     if (typeof value !== "boolean") {
@@ -223,6 +223,6 @@ function objectOf(where: string, value: unknown): Readonly<Record<string, unknow
 }
 
 function shown(value: unknown): string {
-    const text = JSON.stringify(value) ?? String(value);
+    const text = JSON.stringify(value);
     return `\`${text.length > 100 ? `${text.slice(0, 100)}…` : text}\``;
 }
