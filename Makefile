@@ -9,7 +9,7 @@ NODE := $(NODE_BIN)/node
 BIN := node_modules/.bin
 export PATH := $(CURDIR)/$(NODE_BIN):$(PATH)
 
-TS_SOURCES := $(wildcard cli/*.ts config.ts config/*.ts contract/*.ts engine/*.ts engine/*/*.ts engine/*/*/*.ts launcher/*.ts launcher/*/*.ts platform/*.ts source/*.ts)
+TS_SOURCES := $(wildcard admission/*.ts cli/*.ts components/*.ts config.ts config/*.ts contract/*.ts engine/*.ts engine/*/*.ts engine/*/*/*.ts launcher/*.ts launcher/*/*.ts pipeline/*.ts pipeline/*.json platform/*.ts source/*.ts)
 GO_SOURCES := $(shell find exporter -name '*.go' -not -name '*_test.go') exporter/go.mod exporter/go.sum
 
 .PHONY: all help
@@ -87,9 +87,10 @@ faults: all ## each fault once, then N (20) builds with random ones; CASE=... pi
 	@$(FAULTS) tests/faults/platform.test.ts
 	@N=$(or $(N),20) $(FAULTS) tests/faults/random.test.ts
 
-bench: all ## timings against kubectl, as ratios in one run
+bench: all ## timings against kubectl and the plain SDK, as ratios in one run
 	@bin/ke1 platform up
 	@$(NODE) -r ts-node/register/transpile-only bench/launch.ts
+	@$(NODE) -r ts-node/register/transpile-only bench/export.ts
 
 .PHONY: corpus-cli
 corpus-cli: node_modules/.stamp ## the engine's corpus of programs on the Pulumi CLI, which must be on the PATH

@@ -2,11 +2,17 @@ import { UserError } from "./contract/errors";
 import { buildTagPattern } from "./contract/layout";
 import type { Watchdogs } from "./contract/watchdogs";
 import { isConfidential } from "./contract/address";
+import type { AdmissionSettings } from "./config/admission";
+import { readAdmission } from "./config/admission";
 import type { AzureSettings } from "./config/azure";
 import { guid, readAzureSettings } from "./config/azure";
 import type { EnvironmentSettings } from "./config/buildEnvironment";
 import { readEnvironmentSettings, withEnvironment } from "./config/buildEnvironment";
+import type { Environments } from "./config/environments";
 import { amountOf, memorySteps } from "./config/memory";
+import type { CheckoutSettings, MirrorSettings } from "./config/mirror";
+import { readCheckout, readMirrors } from "./config/mirror";
+import { readPipelineSettings } from "./config/pipeline";
 import type { Placement } from "./config/placement";
 import { readPlacement } from "./config/placement";
 import type { ConfigSource } from "./config/reader";
@@ -17,7 +23,7 @@ import { readDescriptor } from "./platform/descriptor";
 export type { ConfigSource } from "./config/reader";
 
 /** What to build. It can be read, and the sources found, before there is any platform. */
-export interface SourceSettings {
+export interface SourceSettings extends CheckoutSettings {
     readonly source: string;
     /** The tags or commits to build; one empty string stands for what `HEAD` is. Never empty. */
     readonly buildTags: readonly string[];
@@ -26,10 +32,14 @@ export interface SourceSettings {
     /** Empty, or a reference by digest. */
     readonly image: string;
     readonly dockerfile: string;
+    /** The file of the pipeline that is run; empty for a single build. */
+    readonly pipeline: string;
+    /** Instead of the values that the pipeline gives its variables. */
+    readonly pipelineVariables: Readonly<Record<string, string>>;
 }
 
 /** The stack's configuration, checked and with its defaults. Pulumi.yaml says what each key is for. */
-export interface Settings extends SourceSettings, Placement, EnvironmentSettings {
+export interface Settings extends SourceSettings, Placement, MirrorSettings, EnvironmentSettings {
     readonly artifactDirectory: string;
     readonly imageName: string;
     /** Empty where the Dockerfile is given no BASE_IMAGE. */
@@ -74,8 +84,10 @@ export interface Settings extends SourceSettings, Placement, EnvironmentSettings
     readonly webhook: string;
     /** Groups whose members may launch builds. */
     readonly launchers: readonly string[];
+    readonly admission: AdmissionSettings;
     /** Present for the target `azure`. */
     readonly azure?: AzureSettings;
+    readonly environments: Environments;
     /** Whether any part of the embedded platform is used. */
     readonly usesPlatform: boolean;
 }
@@ -113,10 +125,18 @@ export function readSettings(
     if (amountOf(memoryRequest) > amountOf(memoryLimit)) {
         throw new UserError(`memoryRequest (${memoryRequest}) must not be more than memoryLimit (${memoryLimit})`);
     }
+    const namespace = read.matching(
+        "namespace",
+        defaultNamespace(stack),
+        dnsLabel,
+        "a DNS label: a-z, 0-9 and -, at most 63",
+    );
     return {
         ...readSourceSettings(config, environment),
         ...where,
         ...readPlacement(read, readSpot(read, target)),
+        ...readMirrors(read, where.usesPlatform && !hasOwnCluster(read), namespace),
+        admission: readAdmission(read, target === "local" && !hasOwnCluster(read)),
         ...readEnvironmentSettings(config),
         artifactDirectory: read.matching(
             "artifactDirectory",
@@ -126,12 +146,7 @@ export function readSettings(
         ),
         imageName: read.matching("imageName", "ke-1-build", repositoryName, "a repository name: lower case, no tag"),
         exporterImage: read.matching("exporterImage", "", digestReference, "an image by digest: repository@sha256:…"),
-        namespace: read.matching(
-            "namespace",
-            defaultNamespace(stack),
-            dnsLabel,
-            "a DNS label: a-z, 0-9 and -, at most 63",
-        ),
+        namespace,
         createNamespace: read.flag("createNamespace", true),
         imagePullSecret: read.matching("imagePullSecret", "", dnsLabel, "the name of a Secret in the namespace"),
         blobContainer: read.matching("blobContainer", "ke-1-builds", containerName, "3 to 63 of a-z, 0-9 and single -"),
@@ -174,7 +189,7 @@ function readLocal(read: Reader): TargetSettings {
     const kubeconfig = read.text("kubeconfig");
     const registry = readRegistry(read);
     const blobEndpoint = read.text("blobEndpoint");
-    const ownCluster = kubeContext !== "" || kubeconfig !== "";
+    const ownCluster = hasOwnCluster(read);
     const usesPlatform = !ownCluster || registry === "" || blobEndpoint === "";
     const platform = usesPlatform ? platformOrError() : undefined;
     return {
@@ -238,12 +253,14 @@ function readLaunchers(read: Reader, target: Target): readonly string[] {
 export function readSourceSettings(config: ConfigSource, environment: NodeJS.ProcessEnv = process.env): SourceSettings {
     const read = new Reader(withEnvironment(config));
     return {
+        ...readPipelineSettings(read, environment),
         source: environment["SOURCE"] || read.text("source", "example/ke-1"),
         buildTags: readBuildTags(read, environment),
         allowDirty: /^(1|true|yes)$/i.test(environment["ALLOW_DIRTY"] ?? "") || read.flag("allowDirty"),
         command: read.list("command"),
         image: read.matching("image", "", digestReference, "an image by digest: repository@sha256:…"),
         dockerfile: read.matching("dockerfile", "Dockerfile", relativePath, "a path inside the source"),
+        ...readCheckout(read),
     };
 }
 
@@ -256,8 +273,11 @@ export function needsPlatform(config: ConfigSource): boolean {
     if (read.text("target") === "azure") {
         return false;
     }
-    const ownCluster = read.text("kubeContext") !== "" || read.text("kubeconfig") !== "";
-    return !ownCluster || read.text("registry") === "" || read.text("blobEndpoint") === "";
+    return !hasOwnCluster(read) || read.text("registry") === "" || read.text("blobEndpoint") === "";
+}
+
+function hasOwnCluster(read: Reader): boolean {
+    return read.text("kubeContext") !== "" || read.text("kubeconfig") !== "";
 }
 
 type Target = "local" | "azure";

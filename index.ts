@@ -5,6 +5,7 @@ import * as path from "node:path";
 import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 
+import { Admission } from "./components/admission";
 import { ArtifactStore } from "./components/artifactStore";
 import type * as azureComponents from "./components/azure";
 import { BuildIdentity } from "./components/buildIdentity";
@@ -12,23 +13,39 @@ import { BuildImage } from "./components/buildImage";
 import { BuildJob } from "./components/buildJob";
 import { BuildNamespace } from "./components/buildNamespace";
 import { hasName } from "./components/egress";
+import { judgeBuilds } from "./components/judge";
 import { LaunchAccess } from "./components/launchAccess";
 import { PullSecret } from "./components/pullSecret";
+import type * as pipelineComponents from "./components/pipeline";
+import { RepoMirror } from "./components/repoMirror";
 import type { Settings } from "./config";
 import { readSettings } from "./config";
 import type { AzureSettings } from "./config/azure";
 import { readCredentials } from "./config/credentials";
+import type { MirrorPlan } from "./config/mirror";
+import { planMirrors } from "./config/mirror";
 import { UserError } from "./contract/errors";
-import { planImage } from "./source/image";
-import { planBuilds } from "./source/plan";
+import type * as pipelinePlans from "./pipeline/plan";
+import { planImage, planToolchain } from "./source/image";
+import type { BuildPlan } from "./source/plan";
+import { checkedOut, planBuilds } from "./source/plan";
 
 /** Where Entra exchanges the cluster's token for one of Azure's. */
 const tokenEndpoint = "https://login.microsoftonline.com";
 
-const { settings, credentials, plans } = orRunError(() => {
+const { settings, credentials, plans, pipeline, mirrorPlan } = orRunError(() => {
     const config = new pulumi.Config();
     const read = readSettings(config, { project: pulumi.getProject(), stack: pulumi.getStack() });
-    return { settings: read, credentials: readCredentials(config), plans: planBuilds(read, __dirname) };
+    const planned = planBuilds(read, __dirname);
+    const configured = readConfiguredPipeline(read, planned);
+    judgeBuilds(read, planned, configured?.plan.steps).forEach((note) => void pulumi.log.info(note));
+    return {
+        settings: read,
+        credentials: readCredentials(config),
+        plans: planned,
+        pipeline: configured,
+        mirrorPlan: planMirrors(read, checkedOut(planned)),
+    };
 });
 
 const cluster = new k8s.Provider("cluster", {
@@ -44,6 +61,7 @@ const namespace = new BuildNamespace(
         name: settings.namespace,
         create: settings.createNamespace,
         maxPods: settings.maxPods,
+        hasMirrors: mirrorPlan !== undefined,
         egress: {
             endpoints: settings.azure ? [settings.blobEndpoint, tokenEndpoint] : [settings.blobEndpoint],
             privateAddresses: settings.azure?.storagePrivateAddresses ?? [],
@@ -53,6 +71,17 @@ const namespace = new BuildNamespace(
     },
     onCluster,
 );
+const admission =
+    settings.admission.inCluster &&
+    new Admission(
+        "admission",
+        {
+            ...{ namespace: namespace.name, namespaceName: settings.namespace },
+            ...{ nodes: settings.admission.nodes, rules: settings.admission.rules },
+            ...{ kubeconfig: settings.kubeconfig, kubeContext: settings.kubeContext },
+        },
+        onCluster,
+    );
 const { store, identity } = settings.azure ? onAzure(settings, settings.azure) : onAnyStore();
 if (settings.launchers.length > 0) {
     new LaunchAccess("launch", { namespace: namespace.name, groups: settings.launchers }, onCluster);
@@ -74,30 +103,35 @@ const exporterImage =
         credential,
     }).reference;
 
+const mirror = mirrorPlan && declareMirror(mirrorPlan);
+const toolchains = new Map<string, BuildImage>();
+
 const launched = plans.map((plan) => {
-    const image =
-        settings.image || new BuildImage(plan.buildTag, { ...planImage(settings, plan), credential }).reference;
-    const { job, result } = new BuildJob(
-        plan.buildTag,
-        {
-            ...settings,
-            ...plan,
-            image,
-            exporterImage,
-            namespace: namespace.name,
-            ...identity,
-            imagePullSecrets,
-            resolvesNames: hasName(settings.blobEndpoint),
-            notify: {
-                pushgateway: settings.pushgateway,
-                webhook: settings.webhook,
-                webhookSecret: credentials.webhookSecret,
-            },
-            wrapperConfigMap: namespace.wrapperConfigMap,
-            containerUrl: store.containerUrl,
+    const image = imageOf(plan);
+    const build = {
+        ...settings,
+        ...plan,
+        image,
+        exporterImage,
+        namespace: namespace.name,
+        ...identity,
+        imagePullSecrets,
+        resolvesNames: [settings.blobEndpoint, ...checkedOut([plan])].some(hasName),
+        checkout: plan.checkout && mirror && { ...plan.checkout, ...mirror },
+        notify: {
+            pushgateway: settings.pushgateway,
+            webhook: settings.webhook,
+            webhookSecret: credentials.webhookSecret,
         },
-        onCluster,
-    );
+        wrapperConfigMap: namespace.wrapperConfigMap,
+        containerUrl: store.containerUrl,
+    };
+    const options = { ...onCluster, dependsOn: admission ? [admission.enforced] : [] };
+    if (pipeline) {
+        const { result } = new pipeline.Pipeline(plan.buildTag, { ...build, ...pipeline.plan }, options);
+        return { buildTag: plan.buildTag, image, pipeline: result };
+    }
+    const { job, result } = new BuildJob(plan.buildTag, build, options);
     return {
         buildTag: plan.buildTag,
         image,
@@ -116,6 +150,66 @@ const launched = plans.map((plan) => {
 export = launched.length === 1
     ? { ...launched[0] }
     : { builds: Object.fromEntries(launched.map((build) => [build.buildTag, build])) };
+
+/** The pipeline, where one is configured: loaded only then, as the reader of its definition takes a moment. */
+function readConfiguredPipeline(read: Settings, planned: readonly BuildPlan[]) {
+    if (read.pipeline === "") {
+        return undefined;
+    }
+    /* eslint-disable @typescript-eslint/no-require-imports */
+    const { planPipeline } = require("./pipeline/plan") as typeof pipelinePlans;
+    const { Pipeline } = require("./components/pipeline") as typeof pipelineComponents;
+    /* eslint-enable @typescript-eslint/no-require-imports */
+    return { Pipeline, plan: planPipeline(read, planned, __dirname) };
+}
+
+/** The image that a build runs in: with its source, or, where that comes from a mirror, without. */
+function imageOf(plan: BuildPlan): pulumi.Input<string> {
+    if (!plan.checkout) {
+        return settings.image || new BuildImage(plan.buildTag, { ...planImage(settings, plan), credential }).reference;
+    }
+    const planned = planToolchain(settings, plan);
+    if (typeof planned === "string") {
+        return planned;
+    }
+    const made =
+        toolchains.get(planned.imageName) ??
+        new BuildImage(`_${path.basename(planned.context)}`, { ...planned, credential });
+    toolchains.set(planned.imageName, made);
+    return made.reference;
+}
+
+function declareMirror({ mirrors, image, secretOrigin }: MirrorPlan) {
+    const script = (program: string) => fs.readFileSync(path.join(__dirname, "mirror", `${program}.sh`), "utf8");
+    const access = { image, secret: settings.mirrorSecret, secretOrigin };
+    const { claim, programs } = new RepoMirror(
+        "mirror",
+        {
+            ...access,
+            mirrors,
+            namespace: namespace.name,
+            checkedOut: checkedOut(plans),
+            scripts: { git: script("git"), sync: script("sync"), source: script("source") },
+            interval: settings.mirrorInterval,
+            deadlineSeconds: settings.deadlineSeconds,
+            runAsUser: settings.runAsUser,
+            memoryLimit: settings.mirrorMemoryLimit,
+            volume: {
+                size: settings.mirrorSize,
+                storageClass: settings.mirrorStorageClass,
+                directory: settings.mirrorDirectory,
+                name: `ke1-mirror-${settings.namespace}`,
+            },
+            egress: {
+                privateAddresses: settings.mirrorAddresses,
+                flavor: settings.azure?.networkPolicy ?? "kubernetes",
+            },
+            imagePullSecrets,
+        },
+        onCluster,
+    );
+    return { ...access, claim, programs };
+}
 
 /** A store that is reached with a key: the embedded platform's, or one of the user's own. */
 function onAnyStore() {

@@ -3,7 +3,8 @@ import * as path from "node:path";
 
 import { kubectl, projectDirectory, TemporaryStack } from "../tests/helpers/ke1";
 import { TemporaryRepository } from "../tests/helpers/temporary";
-import { row, summarize } from "./statistics";
+import { reportTable } from "./report";
+import { summarize } from "./statistics";
 import type { Sample } from "./statistics";
 
 /**
@@ -59,16 +60,21 @@ async function main(): Promise<void> {
             several.byHand.push(await byHand.run(many));
             several.ke1.push(await up({ image, buildTags: Array.from({ length: many }, commit) }));
         }
-        report({
-            [`kubectl create + wait, 1 build of ${seconds} s`]: summarize(one.byHand),
-            [`ke1 up, 1 build of ${seconds} s`]: summarize(one.ke1),
-            ratio: ratios(one.ke1, one.byHand),
-            [`kubectl create + wait, ${many} builds at once`]: summarize(several.byHand),
-            [`ke1 up, ${many} builds at once`]: summarize(several.ke1),
-            "ratio ": ratios(several.ke1, several.byHand),
-            "ke1 up, nothing to do": summarize(nothing.up),
-            "ke1 preview, nothing to do": summarize(nothing.preview),
-        });
+        reportTable(
+            "launch",
+            "seconds",
+            {
+                [`kubectl create + wait, 1 build of ${seconds} s`]: summarize(one.byHand),
+                [`ke1 up, 1 build of ${seconds} s`]: summarize(one.ke1),
+                ratio: ratios(one.ke1, one.byHand),
+                [`kubectl create + wait, ${many} builds at once`]: summarize(several.byHand),
+                [`ke1 up, ${many} builds at once`]: summarize(several.ke1),
+                "ratio ": ratios(several.ke1, several.byHand),
+                "ke1 up, nothing to do": summarize(nothing.up),
+                "ke1 preview, nothing to do": summarize(nothing.preview),
+            },
+            { runs, many, buildSeconds: seconds },
+        );
     } finally {
         await byHand.remove();
         await stack.remove();
@@ -151,20 +157,6 @@ class ByHand {
             },
         };
     }
-}
-
-function report(samples: Record<string, Sample>): void {
-    process.stdout.write(
-        `| ${"seconds".padEnd(52)} | ${["min", "median", "max"].map((x) => x.padStart(8)).join(" | ")} |\n`,
-    );
-    process.stdout.write(`|${"-".repeat(54)}|${"---------:|".repeat(3)}\n`);
-    for (const [name, sample] of Object.entries(samples)) {
-        process.stdout.write(`${row(name, sample)}\n`);
-    }
-    const directory = path.join(projectDirectory, "bench", "results");
-    fs.mkdirSync(directory, { recursive: true });
-    const file = path.join(directory, `launch-${new Date().toISOString().replace(/[:.]/g, "")}.json`);
-    fs.writeFileSync(file, JSON.stringify({ runs, many, buildSeconds: seconds, samples }, undefined, 2));
 }
 
 main().catch((error: unknown) => {

@@ -10,13 +10,27 @@ export function agentCommands(): Command[] {
             .description("(run by the program) the exporter's credential")
             .addCommand(new Command("grant").action(async () => (await actions()).grantIdentity()))
             .addCommand(new Command("revoke").action(async () => (await actions()).revokeIdentity())),
+        new Command("admission")
+            .description("(run by the program) wait until the rules for Jobs are in force")
+            .action(async () => (await actions()).awaitAdmission()),
+        new Command("mirrors")
+            .description("(run by the program) the embedded platform's directory for mirrors")
+            .addCommand(new Command("make").action(async () => (await mirrorActions()).makeMirrorDirectory()))
+            .addCommand(new Command("remove").action(async () => (await mirrorActions()).removeMirrorDirectory())),
         new Command("await")
             .description("(run by the program) wait for a build's outcome")
             .action(async () => (await actions()).awaitJob()),
+        new Command("await-pipeline")
+            .description("(run by the program) run a pipeline's steps and wait for their outcomes")
+            .action(async () => (await actions()).awaitPipeline()),
     ];
 }
 
 /** Loaded when one of them runs: `ke1 up` itself needs neither the store's client nor the cluster's. */
 async function actions() {
     return import("./agentActions");
+}
+
+async function mirrorActions() {
+    return import("./mirrorDirectory");
 }

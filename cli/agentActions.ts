@@ -1,11 +1,13 @@
 import { messageOf } from "../contract/errors";
 import type { Watchdogs } from "../contract/watchdogs";
+import { awaitPolicy } from "../launcher/admission";
 import { awaitBuild } from "../launcher/await";
 import { BuildFailure } from "../launcher/buildFailure";
 import { Cluster } from "../launcher/cluster";
 import { containerSas } from "../launcher/store";
 import { Notifier } from "../launcher/notify/notifier";
 import { notifierSettings } from "../launcher/notify/settings";
+import { runPipeline } from "./pipelineAgent";
 import { openStore, pollIntervalFor, required, storageCredential } from "./context";
 
 /** At most this much of a build's log is shown by `up`, in characters: the engine keeps what is shown in its state. */
@@ -34,6 +36,19 @@ export async function grantIdentity(): Promise<void> {
 /** Takes the Secret away. */
 export async function revokeIdentity(): Promise<void> {
     await cluster().deleteSecret(required("KE1_NAMESPACE"), required("KE1_SECRET"));
+}
+
+/** Waits until the cluster judges Jobs by the stack's rules; prints the policy's name. */
+export async function awaitAdmission(): Promise<void> {
+    const name = required("KE1_POLICY");
+    await awaitPolicy(cluster(), {
+        name,
+        namespace: required("KE1_NAMESPACE"),
+        version: required("KE1_POLICY_VERSION"),
+        nodes: process.env["KE1_POLICY_NODES"] ?? "",
+        rules: JSON.parse(required("KE1_POLICY_RULES")) as readonly string[],
+    });
+    process.stdout.write(JSON.stringify({ policy: name }));
 }
 
 function cluster(): Cluster {
@@ -110,6 +125,12 @@ export async function awaitJob(): Promise<void> {
         // Whoever cannot be told does not hold up the build's end for long.
         await notifier.close();
     }
+}
+
+/** Runs a pipeline to its end. */
+export async function awaitPipeline(): Promise<void> {
+    const kubernetes = cluster();
+    await runPipeline(kubernetes, () => notifierOf(kubernetes));
 }
 
 /** A notifier that cannot be is a warning: it never fails a build. */

@@ -2,7 +2,9 @@ import type { KeyObject } from "node:crypto";
 import { once } from "node:events";
 import * as fs from "node:fs";
 
-import { buildTagLabel } from "../contract/labels";
+import { buildTagLabel, stepLabel } from "../contract/labels";
+import { buildName, keyOfName } from "../contract/layout";
+import type { Manifest } from "../contract/manifest";
 import { messageOf, UserError } from "../contract/errors";
 import { downloadArtifacts } from "../launcher/artifacts";
 import { listBuilds } from "../launcher/builds";
@@ -11,6 +13,7 @@ import { examine, shown } from "../launcher/evidence";
 import { showLog } from "../launcher/logs";
 import { TerminalView } from "../launcher/logView";
 import { parsePublicKey } from "../launcher/signature";
+import type { BuildStore } from "../launcher/store";
 import { evidenceIn, evidenceOf, verifyDirectory, verifyStore } from "../launcher/verify";
 import { resolveSource } from "../source/resolve";
 import { openStore, pollIntervalFor } from "./context";
@@ -55,7 +58,18 @@ function open(options: StackOptions, tag?: string) {
             ignoreChanges: true,
             projectDirectory: stack.projectDirectory,
         }).buildTag;
-    return { settings, containerUrl, store: openStore(containerUrl), buildTag };
+    return { settings, containerUrl, store: openStore(containerUrl), buildTag, key: keyOfName(buildTag) };
+}
+
+/** Whoever names a pipeline where one build is meant is told its steps. */
+async function refusePipeline(store: BuildStore, buildTag: string, command: string): Promise<void> {
+    const steps = buildTag.includes("/") ? [] : await store.steps(buildTag);
+    if (steps.length > 0 && (await store.attempts(buildTag)).length === 0) {
+        const names = steps.map((step) => buildName(buildTag, step));
+        throw new UserError(
+            `${buildTag} is a pipeline; name one of its steps, as in \`ke1 ${command} ${names[0] ?? ""}\`: ${names.join(", ")}`,
+        );
+    }
 }
 
 /** Writes a log to stdout. */
@@ -64,7 +78,8 @@ export async function logs(tag: string | undefined, options: LogsOptions): Promi
     if (!Number.isSafeInteger(offset) || offset < 0) {
         throw new UserError(`--offset must be a number of bytes, not ${options.offset}`);
     }
-    const { store, buildTag, containerUrl } = open(options, tag);
+    const { store, buildTag, key, containerUrl } = open(options, tag);
+    await refusePipeline(store, buildTag, "logs");
     const interrupted = new AbortController();
     process.once("SIGINT", () => interrupted.abort());
     // Whoever reads may have seen enough.
@@ -74,7 +89,7 @@ export async function logs(tag: string | undefined, options: LogsOptions): Promi
     const view = process.stdout.isTTY ? new TerminalView() : undefined;
     const end = await showLog(
         store,
-        buildTag,
+        key,
         {
             follow: options.follow,
             container: options.container,
@@ -103,9 +118,10 @@ async function written(content: Buffer | string): Promise<void> {
 
 /** Lists or downloads a build's artifacts. */
 export async function artifacts(tag: string | undefined, options: ArtifactsOptions): Promise<void> {
-    const { store, buildTag } = open(options, tag);
-    const manifest = await store.manifest(buildTag);
+    const { store, buildTag, key } = open(options, tag);
+    const manifest = await store.manifest(key);
     if (!manifest) {
+        await refusePipeline(store, buildTag, "artifacts");
         throw new UserError(
             `${buildTag} has no artifacts: it was not built, or failed; \`ke1 builds\` lists what there is`,
         );
@@ -128,11 +144,16 @@ export async function artifacts(tag: string | undefined, options: ArtifactsOptio
 export async function verify(tag: string | undefined, options: VerifyOptions): Promise<void> {
     const key = options.key === undefined ? undefined : publicKey(options.key);
     const opened = options.from === undefined ? open(options, tag) : undefined;
-    const evidence = opened ? await evidenceOf(opened.store, opened.buildTag) : evidenceIn(options.from ?? "");
+    const evidence = opened ? await evidenceOf(opened.store, opened.key) : evidenceIn(options.from ?? "");
     if (opened && !evidence.manifest) {
+        await refusePipeline(opened.store, opened.buildTag, "verify");
         throw new UserError(`${opened.buildTag} was not built; \`ke1 builds\` lists what there is`);
     }
-    const { manifest, problems, signedBy, claimedKeys } = examine(evidence, key, opened?.buildTag ?? tag);
+    const { manifest, problems, signedBy, claimedKeys } = examine(
+        evidence,
+        key,
+        opened?.key ?? (tag && keyOfName(tag)),
+    );
     const note = (text: string) => process.stderr.write(`${text}\n`);
     const all = [...problems];
     if (manifest) {
@@ -144,7 +165,7 @@ export async function verify(tag: string | undefined, options: VerifyOptions): P
     }
     if (all.length > 0 || !manifest) {
         process.stdout.write(all.map((problem) => `${problem}\n`).join(""));
-        throw new Error(`${shown(manifest?.buildTag ?? tag ?? options.from)} does not verify`);
+        throw new Error(`${shown(manifest ? nameOf(manifest) : (tag ?? options.from))} does not verify`);
     }
     if (!signedBy) {
         note(
@@ -154,9 +175,13 @@ export async function verify(tag: string | undefined, options: VerifyOptions): P
         );
     }
     process.stdout.write(
-        `${manifest.buildTag}: ${manifest.artifacts.length} artifacts verified, ` +
+        `${nameOf(manifest)}: ${manifest.artifacts.length} artifacts verified, ` +
             `of ${manifest.source.commit ?? manifest.source.tree}${signedBy ? `, signed by ${signedBy}` : ""}\n`,
     );
+}
+
+function nameOf({ buildTag, step }: Manifest): string {
+    return buildName(buildTag, step);
 }
 
 function publicKey(file: string): KeyObject {
@@ -178,7 +203,7 @@ export async function builds(options: BuildsOptions): Promise<void> {
     const rows = [
         ["BUILD_TAG", "OUTCOME", "STARTED", "SECONDS", "ATTEMPTS", "ARTIFACTS"],
         ...found.map((build) => [
-            build.buildTag,
+            buildName(build.buildTag, build.step),
             build.outcome,
             build.startedAt?.replace(/\.\d+Z$/, "Z") ?? "-",
             build.buildSeconds?.toFixed(1) ?? "-",
@@ -201,7 +226,9 @@ export async function builds(options: BuildsOptions): Promise<void> {
 export async function cancel(tag: string, options: StackOptions): Promise<void> {
     const { settings } = open(options, tag);
     const cluster = Cluster.connect({ kubeconfig: settings.kubeconfig, context: settings.kubeContext });
-    const jobs = await cluster.jobsWithLabel(settings.namespace, `${buildTagLabel}=${tag}`);
+    const [buildTag = "", step] = tag.split("/", 2);
+    const selector = `${buildTagLabel}=${buildTag}${step === undefined ? "" : `,${stepLabel}=${step}`}`;
+    const jobs = await cluster.jobsWithLabel(settings.namespace, selector);
     const running = jobs.filter((job) => !job.status?.completionTime && (job.status?.active ?? 0) > 0);
     if (running.length === 0) {
         throw new UserError(

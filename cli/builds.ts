@@ -8,14 +8,14 @@ export function buildCommands(): Command[] {
     return [
         withStackOptions(new Command("logs"))
             .description("show the log of a build's last attempt, byte for byte")
-            .argument("[tag]", "BUILD_TAG; by default that of the stack's source")
+            .argument("[tag]", "BUILD_TAG, or BUILD_TAG/STEP; by default that of the stack's source")
             .option("-f, --follow", "go on until the build ends", false)
             .option("--offset <bytes>", "begin at this byte", "0")
             .option("--container <name>", "the log of an init container or a sidecar")
             .action(async (tag: string | undefined, options: LogsOptions) => (await actions()).logs(tag, options)),
         withStackOptions(new Command("artifacts"))
             .description("list a build's artifacts, or download and verify them")
-            .argument("[tag]", "BUILD_TAG; by default that of the stack's source")
+            .argument("[tag]", "BUILD_TAG, or BUILD_TAG/STEP; by default that of the stack's source")
             .option("--to <directory>", "download to this directory")
             .option("--json", "the manifest's list as JSON", false)
             .action(async (tag: string | undefined, options: ArtifactsOptions) =>
@@ -23,7 +23,10 @@ export function buildCommands(): Command[] {
             ),
         withStackOptions(new Command("verify"))
             .description("check a build's artifacts, manifest and provenance against one another, and its signature")
-            .argument("[tag]", "BUILD_TAG; by default that of the stack's source, or of the directory")
+            .argument(
+                "[tag]",
+                "BUILD_TAG, or BUILD_TAG/STEP; by default that of the stack's source, or of the directory",
+            )
             .option("--key <file>", "public key (PEM) by which the provenance must be signed")
             .option("--from <directory>", "what `ke1 artifacts --to` has made, instead of the store; needs no network")
             .action(async (tag: string | undefined, options: VerifyOptions) => (await actions()).verify(tag, options)),
@@ -32,8 +35,8 @@ export function buildCommands(): Command[] {
             .option("--json", "as JSON", false)
             .action(async (options: BuildsOptions) => (await actions()).builds(options)),
         withStackOptions(new Command("cancel"))
-            .description("end a running build; `ke1 up` starts it again")
-            .argument("<tag>", "BUILD_TAG")
+            .description("end a running build, or the running steps of a pipeline; `ke1 up` starts them again")
+            .argument("<tag>", "BUILD_TAG, or BUILD_TAG/STEP")
             .action(async (tag: string, options: StackOptions) => (await actions()).cancel(tag, options)),
     ];
 }

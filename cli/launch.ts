@@ -1,8 +1,10 @@
 import { getCompileCacheDir } from "node:module";
 
+import { judgeBuilds } from "../components/judge";
 import { readSourceSettings } from "../config";
 import { UserError } from "../contract/errors";
-import { planBuilds } from "../source/plan";
+import { planMirrors } from "../config/mirror";
+import { checkedOut, planBuilds } from "../source/plan";
 import { platformIsUp, platformUp } from "../platform";
 import { readDescriptor } from "../platform/descriptor";
 import { stackSettings } from "./settings";
@@ -38,7 +40,11 @@ export async function beforeOperation(operation: Operation): Promise<NodeJS.Proc
         await platformUp();
     }
     if (builds) {
-        stack.read();
+        const settings = stack.read();
+        planMirrors(settings, checkedOut(plans));
+        // Loaded only where there is one: the reader of definitions takes a moment.
+        const pipeline = settings.pipeline === "" ? undefined : await import("../pipeline/plan");
+        judgeBuilds(settings, plans, pipeline?.planPipeline(settings, plans, stack.projectDirectory).steps);
     }
     plans.forEach((plan) => plan.notes.forEach((note) => process.stderr.write(`${plan.buildTag}: ${note}\n`)));
     const platform = stack.needsPlatform ? readDescriptor() : undefined;

@@ -8,6 +8,7 @@ import { agentCommands } from "./agent";
 import { buildCommands } from "./builds";
 import { imageCommand } from "./image";
 import { beforeOperation } from "./launch";
+import { pipelineCommand } from "./pipeline";
 import { platformCommand } from "./platform";
 import { stackCommands } from "./stack";
 
@@ -37,6 +38,7 @@ async function main(): Promise<void> {
         ...stackCommands({ beforeOperation }),
         ...buildCommands(),
         imageCommand(),
+        pipelineCommand({ beforeOperation }),
         platformCommand(),
     ]) {
         program.addCommand(command);

@@ -17,7 +17,7 @@ export interface StackHooks {
     }) => Promise<NodeJS.ProcessEnv>;
 }
 
-interface StackOptions {
+export interface StackOptions {
     readonly stack: string;
     readonly cwd: string;
 }
@@ -38,19 +38,31 @@ export function stackCommands(hooks: StackHooks): Command[] {
 }
 
 function operation(kind: OperationKind, description: string, hooks: StackHooks): Command {
-    return withStackOptions(new Command(kind))
+    return withOperationOptions(new Command(kind))
         .description(description)
-        .option("-y, --yes", "accepted for scripts made for the Pulumi CLI: nothing is asked for anyway")
-        .option("-p, --parallel <number>", "how many resources are worked on at once", parseCount, defaultParallel)
-        .option("--json", "print the outcome, the changes and the outputs (secrets hidden) as JSON on standard output")
-        .action(async (options: StackOptions & { readonly parallel: number; readonly json?: boolean }) => {
+        .action(async (options: OperationOptions) => {
             process.exitCode = await operate(kind, options, hooks);
         });
 }
 
-async function operate(
+/** The options that every operation has. */
+export function withOperationOptions(command: Command): Command {
+    return withStackOptions(command)
+        .option("-y, --yes", "accepted for scripts made for the Pulumi CLI: nothing is asked for anyway")
+        .option("-p, --parallel <number>", "how many resources are worked on at once", parseCount, defaultParallel)
+        .option("--json", "print the outcome, the changes and the outputs (secrets hidden) as JSON on standard output");
+}
+
+/** What an operation is told on the command line. */
+export interface OperationOptions extends StackOptions {
+    readonly parallel: number;
+    readonly json?: boolean;
+}
+
+/** @returns the exit code */
+export async function operate(
     kind: OperationKind,
-    { stack, cwd, parallel, json }: StackOptions & { readonly parallel: number; readonly json?: boolean },
+    { stack, cwd, parallel, json }: OperationOptions,
     hooks: StackHooks,
 ): Promise<number> {
     const started = performance.now();
@@ -74,7 +86,8 @@ async function operate(
             kind,
             project,
             stack,
-            environment: { ...process.env, ...extra },
+            // What the stack's commands print goes through the display.
+            environment: { ...process.env, ...extra, KE1_COLOR: color ? "1" : "" },
             parallel,
             emit: (event) => display.handle(event),
             hide: (secret) => display.hide(secret),

@@ -26,7 +26,7 @@ export interface EnvironmentParts {
     readonly initContainers: readonly Container[];
     readonly volumes: readonly Volume[];
     readonly build: {
-        readonly env: readonly EnvVar[];
+        readonly env: readonly { readonly name: string; readonly value: string }[];
         readonly volumeMounts: readonly VolumeMount[];
         readonly limits: Readonly<Record<string, string>>;
         readonly securityContext: k8s.types.input.core.v1.SecurityContext;
@@ -176,7 +176,7 @@ function sidecarVolume(index: number): string {
     return `sidecar-${index}`;
 }
 
-function variables(env: Readonly<Record<string, string>>): EnvVar[] {
+function variables(env: Readonly<Record<string, string>>): { readonly name: string; readonly value: string }[] {
     return Object.entries(env).map(([name, value]) => ({ name, value }));
 }
 

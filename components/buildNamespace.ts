@@ -12,6 +12,8 @@ export interface BuildNamespaceArgs {
     readonly name: pulumi.Input<string>;
     /** How many build pods there may be at once; more are queued by the Job controller. */
     readonly maxPods: pulumi.Input<number>;
+    /** Whether mirrors are kept in it: one pod and one volume more. */
+    readonly hasMirrors?: boolean;
     /** Whether the namespace is to be made; otherwise it is there, and its own labels and annotations are left alone. */
     readonly create: boolean;
     /** What a build's pod may reach: where the exporter sends logs and artifacts, and gets its token from. */
@@ -43,10 +45,10 @@ export class BuildNamespace extends pulumi.ComponentResource {
                 metadata: { ...metadata, name: "builds" },
                 spec: {
                     hard: {
-                        pods: pulumi.output(args.maxPods).apply(String),
+                        pods: pulumi.output(args.maxPods).apply((pods) => String(pods + (args.hasMirrors ? 1 : 0))),
                         // A build needs none of these, so none can be made with a build's name on it.
                         services: "0",
-                        persistentvolumeclaims: "0",
+                        persistentvolumeclaims: args.hasMirrors ? "1" : "0",
                     },
                 },
             },

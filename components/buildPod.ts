@@ -4,6 +4,8 @@ import type * as pulumi from "@pulumi/pulumi";
 import type { SourceIdentity } from "../contract/manifest";
 import type { EnvironmentSettings } from "../config/buildEnvironment";
 import { environmentParts } from "./buildEnvironment";
+import type { CheckoutArgs } from "./checkout";
+import { checkoutParts, noCheckout } from "./checkout";
 import type { PlacementArgs } from "./placement";
 import { placementOf } from "./placement";
 
@@ -17,10 +19,12 @@ export interface BuildPodArgs extends PlacementArgs, EnvironmentSettings {
     readonly command: readonly string[];
     /** Whether the source has the target `build-wrapper`, which runs the command through `$KE1_WRAP`. */
     readonly usesBuildWrapper: boolean;
-    /** Relative to the image's working directory. */
+    /** Relative to the working directory, the image's or that of the checkout; empty for a step without artifacts. */
     readonly artifactDirectory: string;
     /** By digest. */
     readonly image: pulumi.Input<string>;
+    /** How the pod gets the source; absent where it is in the image. */
+    readonly checkout?: CheckoutArgs;
     /** By digest. */
     readonly exporterImage: pulumi.Input<string>;
     readonly serviceAccount: pulumi.Input<string>;
@@ -45,8 +49,19 @@ export interface BuildPodArgs extends PlacementArgs, EnvironmentSettings {
     readonly maskSecret?: string;
     /** A Secret whose key `key` signs the provenance; absent for none. The exporter alone sees it. */
     readonly signingKeySecret?: string;
+    /** What a step of a pipeline has in addition; absent for a build that is none. */
+    readonly step?: StepPodArgs;
     /** A pod of a node that is lost is given up after this, in seconds. */
     readonly nodeLostSeconds: number;
+}
+
+/** Of a step of a pipeline. */
+export interface StepPodArgs {
+    readonly name: string;
+    readonly recipe: string;
+    readonly env: Readonly<Record<string, string>>;
+    /** Earlier steps, whose artifacts the exporter fetches for this one. */
+    readonly inputs: readonly string[];
 }
 
 /** Paths in a build's pod; the wrapper and the exporter know them from their environment. */
@@ -55,6 +70,7 @@ const wrapperDirectory = "/ke1/bin";
 const credentialDirectory = "/ke1/credential";
 const maskDirectory = "/ke1/mask";
 const signingDirectory = "/ke1/signing";
+const inputsDirectory = "/ke1/inputs";
 
 /**
  * Tells the cluster's webhook to give a pod the token of its service account's identity, and which containers not to give
@@ -77,7 +93,17 @@ export function podSpecOf(args: BuildPodArgs, memoryLimit: string): k8s.types.in
     const restricted = { allowPrivilegeEscalation: false, capabilities: { drop: ["ALL"] } };
     const shared = { name: "shared", mountPath: sharedDirectory };
     const secrets = exporterSecrets(args);
+    const inputs = inputsOf(args);
+    const resources = {
+        // The limit on disk is the whole pod's, its image's writable layer included. Without a request, it would be set
+        // aside for each build.
+        requests: { cpu: args.cpuRequest, memory: args.memoryRequest, "ephemeral-storage": "0" },
+        limits: { memory: memoryLimit, "ephemeral-storage": args.diskLimit },
+    };
+    const pod = { resources, securityContext: restricted, diskLimit: args.diskLimit };
+    const checkout = args.checkout ? checkoutParts(args.checkout, pod) : noCheckout;
     const environment = environmentParts(args);
+    const initContainers = [...checkout.initContainers, ...environment.initContainers];
     return {
         restartPolicy: "Never",
         serviceAccountName: args.serviceAccount,
@@ -101,12 +127,13 @@ export function podSpecOf(args: BuildPodArgs, memoryLimit: string): k8s.types.in
             fsGroupChangePolicy: "OnRootMismatch",
             seccompProfile: { type: "RuntimeDefault" },
         },
-        ...(environment.initContainers.length > 0 ? { initContainers: [...environment.initContainers] } : {}),
+        ...(initContainers.length > 0 ? { initContainers } : {}),
         containers: [
             {
                 name: "build",
                 image: args.image,
                 imagePullPolicy: "IfNotPresent",
+                workingDir: environment.build.workingDir ?? checkout.workingDir,
                 command: ["/bin/sh", `${wrapperDirectory}/wrap`],
                 // Not left to the image's ENTRYPOINT: make as PID 1 would not end on SIGTERM (see the wrapper).
                 args: args.usesBuildWrapper ? ["--init", "make", "build-wrapper"] : [...args.command],
@@ -116,18 +143,21 @@ export function podSpecOf(args: BuildPodArgs, memoryLimit: string): k8s.types.in
                     { name: "KE1_DIR", value: sharedDirectory },
                     { name: "KE1_WRAP", value: `/bin/sh ${wrapperDirectory}/wrap` },
                     { name: "KE1_ARTIFACT_DIR", value: args.artifactDirectory },
-                    ...environment.build.env,
+                    ...checkout.environment,
+                    ...environment.build.env.filter(({ name }) => args.step?.env[name] === undefined),
+                    ...Object.entries(args.step?.env ?? {}).map(([name, value]) => ({ name, value })),
                 ],
-                workingDir: environment.build.workingDir,
                 resources: {
-                    requests: { cpu: args.cpuRequest, memory: args.memoryRequest },
-                    limits: { memory: memoryLimit, ...environment.build.limits },
+                    requests: { ...resources.requests, ...args.extendedResources },
+                    limits: { ...resources.limits, ...args.extendedResources, ...environment.build.limits },
                 },
                 securityContext: { ...restricted, ...environment.build.securityContext },
                 volumeMounts: [
                     shared,
                     { name: "wrapper", mountPath: wrapperDirectory, readOnly: true },
+                    ...checkout.volumeMounts,
                     ...environment.build.volumeMounts,
+                    ...inputs.mounts.map((mount) => ({ ...mount, readOnly: true })),
                 ],
             },
             {
@@ -144,6 +174,7 @@ export function podSpecOf(args: BuildPodArgs, memoryLimit: string): k8s.types.in
                     { name: "KE1_COMMAND", value: JSON.stringify(args.command) },
                     { name: "KE1_IMAGE", value: args.image },
                     { name: "KE1_ARTIFACT_DIR", value: args.artifactDirectory },
+                    ...stepVariables(args.step),
                     field("KE1_JOB_NAMESPACE", "metadata.namespace"),
                     field("KE1_JOB_NAME", "metadata.labels['batch.kubernetes.io/job-name']"),
                     field("KE1_POD_NAME", "metadata.name"),
@@ -157,6 +188,7 @@ export function podSpecOf(args: BuildPodArgs, memoryLimit: string): k8s.types.in
                     shared,
                     ...secrets.map(({ name, directory }) => ({ name, mountPath: directory, readOnly: true })),
                     ...environment.exporter.volumeMounts,
+                    ...inputs.mounts,
                 ],
             },
         ],
@@ -164,9 +196,33 @@ export function podSpecOf(args: BuildPodArgs, memoryLimit: string): k8s.types.in
             { name: "shared", emptyDir: { sizeLimit: args.diskLimit } },
             { name: "wrapper", configMap: { name: args.wrapperConfigMap, defaultMode: 0o555 } },
             ...secrets.map(({ name, secretName }) => ({ name, secret: { secretName, defaultMode: 0o440 } })),
+            ...inputs.volumes,
+            ...checkout.volumes,
             ...environment.volumes,
         ],
     };
+}
+
+/** Where the exporter puts the artifacts of earlier steps: it alone writes there, the build reads. */
+function inputsOf(args: BuildPodArgs) {
+    return args.step === undefined || args.step.inputs.length === 0
+        ? { mounts: [], volumes: [] }
+        : {
+              mounts: [{ name: "inputs", mountPath: inputsDirectory }],
+              volumes: [{ name: "inputs", emptyDir: { sizeLimit: args.diskLimit } }],
+          };
+}
+
+/** How the exporter is told of the step. */
+function stepVariables(step: StepPodArgs | undefined): k8s.types.input.core.v1.EnvVar[] {
+    return step === undefined
+        ? []
+        : [
+              { name: "KE1_STEP", value: step.name },
+              { name: "KE1_STEP_RECIPE", value: step.recipe },
+              { name: "KE1_STEP_INPUTS", value: JSON.stringify(step.inputs) },
+              { name: "KE1_INPUTS_DIR", value: inputsDirectory },
+          ];
 }
 
 function field(name: string, fieldPath: string): k8s.types.input.core.v1.EnvVar {

@@ -1,12 +1,16 @@
 import * as k8s from "@pulumi/kubernetes";
 import type * as pulumi from "@pulumi/pulumi";
 
+import { gitPorts } from "../source/remote";
 import { commonLabels } from "./labels";
 
 export interface BuildEgressArgs {
     readonly namespace: pulumi.Input<string>;
-    /** The only places that a build's pod may reach: http or https addresses. */
+    /** The only places that the pods may reach: http or https addresses, or those of git repositories. */
     readonly endpoints: readonly string[];
+    /** The policy's name, and the labels of its pods; absent for all builds' way out. */
+    readonly policy?: string;
+    readonly pods?: Readonly<Record<string, string>>;
     /** CIDR blocks of private endpoints behind which the named hosts are; empty where they are on the internet. */
     readonly privateAddresses: readonly string[];
     /** `cilium` allows the hosts by name; `kubernetes` knows addresses only. */
@@ -30,7 +34,7 @@ export function declareEgress(
     args: BuildEgressArgs,
     opts: pulumi.CustomResourceOptions,
 ): pulumi.CustomResource {
-    const metadata = { namespace: args.namespace, name: "allow-export", labels: commonLabels };
+    const metadata = { namespace: args.namespace, name: args.policy ?? "allow-export", labels: commonLabels };
     if (args.flavor === "cilium") {
         const spec = ciliumSpec(args);
         const kind = { apiVersion: "cilium.io/v2", kind: "CiliumNetworkPolicy" };
@@ -42,7 +46,7 @@ export function declareEgress(
         {
             metadata,
             spec: {
-                podSelector: { matchLabels: buildPods },
+                podSelector: { matchLabels: args.pods ?? buildPods },
                 policyTypes: ["Egress"],
                 egress: args.endpoints.some(hasName) ? [...egress, clusterDns] : egress,
             },
@@ -83,11 +87,11 @@ function egressTo(endpoint: string, privateAddresses: readonly string[]): Egress
 
 function portOf(endpoint: string): number {
     const url = new URL(endpoint);
-    return Number(url.port || (url.protocol === "https:" ? 443 : 80));
+    return Number(url.port || gitPorts[url.protocol]);
 }
 
 /** https://docs.cilium.io/en/stable/security/policy/language/#dns-based */
-function ciliumSpec({ endpoints }: BuildEgressArgs) {
+function ciliumSpec({ endpoints, pods }: BuildEgressArgs) {
     const byName = endpoints.filter(hasName).map((endpoint) => ({
         toFQDNs: [{ matchName: new URL(endpoint).hostname }],
         toPorts: [{ ports: [{ port: String(portOf(endpoint)), protocol: "TCP" }] }],
@@ -108,7 +112,7 @@ function ciliumSpec({ endpoints }: BuildEgressArgs) {
         ],
     };
     return {
-        endpointSelector: { matchLabels: buildPods },
+        endpointSelector: { matchLabels: pods ?? buildPods },
         egress: [...byName, ...byAddress, ...(byName.length > 0 ? [dns] : [])],
     };
 }

@@ -1,5 +1,5 @@
 import { UserError } from "../contract/errors";
-import type { CompanionSettings, ResolvedEnvironment } from "./environments";
+import type { CompanionSettings, Environments, ResolvedEnvironment } from "./environments";
 import {
     checkBuildEnvironment,
     credentialSecret,
@@ -21,7 +21,7 @@ export interface EnvironmentSettings {
 }
 
 /** @throws UserError, one line, for the first thing that cannot be. */
-export function readEnvironmentSettings(config: ConfigSource): EnvironmentSettings {
+export function readEnvironmentSettings(config: ConfigSource): EnvironmentSettings & { readonly environments: Environments } {
     const read = new Reader(config);
     const environments = readEnvironments(config);
     const name = read.text("environment");
@@ -43,7 +43,7 @@ export function readEnvironmentSettings(config: ConfigSource): EnvironmentSettin
             }
         }
     }
-    return { environment, companions: resolveCompanions(environments, names, limit, environment) };
+    return { environments, environment, companions: resolveCompanions(environments, names, limit, environment) };
 }
 
 /**

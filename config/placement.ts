@@ -30,6 +30,8 @@ export interface Placement {
     readonly nodeRequirements: readonly NodeRequirement[];
     readonly nodePreferences: readonly NodePreference[];
     readonly tolerations: readonly Toleration[];
+    /** What a build has to itself beside CPU and memory, such as GPUs: how many, by name. */
+    readonly extendedResources: Readonly<Record<string, string>>;
     /** Empty for the cluster's default. */
     readonly priorityClass: string;
     /** A LocalQueue of Kueue's; empty for none. */
@@ -54,19 +56,62 @@ const dnsSubdomain = /^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$/;
 export function readPlacement(read: Reader, spot: boolean): Placement {
     const tolerations = read.list("tolerations").map(parseToleration);
     const nodePreferences = read.list("nodePreferences").map(parsePreference);
+    const nodeRequirements = read
+        .list("nodeRequirements")
+        .map((text) => parseRequirement("nodeRequirements", text, JSON.stringify(text)));
+    const dedicated = readDedicated(read);
     return {
-        nodeRequirements: read
-            .list("nodeRequirements")
-            .map((text) => parseRequirement("nodeRequirements", text, JSON.stringify(text))),
+        nodeRequirements: [...nodeRequirements, ...dedicated.nodeRequirements],
         nodePreferences: spot
             ? [...nodePreferences, { weight: 100, requirement: { key: spotKey, operator: "In", values: ["spot"] } }]
             : nodePreferences,
-        tolerations: spot
-            ? [...tolerations, { key: spotKey, operator: "Equal", value: "spot", effect: "NoSchedule" }]
-            : tolerations,
+        tolerations: [
+            ...tolerations,
+            ...dedicated.tolerations,
+            ...(spot ? [{ key: spotKey, operator: "Equal", value: "spot", effect: "NoSchedule" } as const] : []),
+        ],
+        extendedResources: readExtendedResources(read),
         priorityClass: read.matching("priorityClass", "", dnsSubdomain, "the name of a PriorityClass"),
         queue: read.matching("queue", "", dnsSubdomain, "the name of a LocalQueue"),
     };
+}
+
+/** Nodes that are the builds' own have a label, and a taint of the same key and value that keeps everybody else away. */
+function readDedicated(read: Reader): Pick<Placement, "nodeRequirements" | "tolerations"> {
+    const text = read.text("dedicatedNodes");
+    if (text === "") {
+        return { nodeRequirements: [], tolerations: [] };
+    }
+    const [, key = "", value = ""] = new RegExp(`^(${labelKey})=(${labelValue})$`).exec(text) ?? [];
+    if (value === "") {
+        throw new UserError(
+            `dedicatedNodes must be key=value, the label and the taint of the builds' own nodes; it is \`${text}\``,
+        );
+    }
+    return {
+        nodeRequirements: [{ key, operator: "In", values: [value] }],
+        tolerations: [{ key, operator: "Equal", value }],
+    };
+}
+
+/** https://kubernetes.io/docs/concepts/configuration/manage-resources-containers/#extended-resources */
+const extendedResource = /^((?:[a-z0-9][-a-z0-9.]*)?[a-z0-9]\/[A-Za-z0-9](?:[-\w.]{0,61}[A-Za-z0-9])?)=([1-9]\d{0,8})$/;
+
+function readExtendedResources(read: Reader): Readonly<Record<string, string>> {
+    const found: Record<string, string> = {};
+    for (const text of read.list("extendedResources")) {
+        const [, name = "", count = ""] = extendedResource.exec(text) ?? [];
+        if (name === "" || /^(requests\.|[^/]*kubernetes\.io\/)/.test(name)) {
+            throw new UserError(
+                `extendedResources has ${JSON.stringify(text)}; each must be a resource of a device plugin and how many of it, such as "nvidia.com/gpu=1"`,
+            );
+        }
+        if (found[name] !== undefined) {
+            throw new UserError(`extendedResources names ${name} twice`);
+        }
+        found[name] = count;
+    }
+    return found;
 }
 
 /** `key=value`, `key!=value`, `key in (a,b)`, `key notin (a,b)`, `key` or `!key`, as `kubectl get nodes -l` takes it. */

@@ -1,4 +1,31 @@
 /**
+ * Names a build in the store: its BUILD_TAG or, for a step of a pipeline, `<BUILD_TAG>/steps/<step>`. It stands in place of
+ * the BUILD_TAG in the names of all blobs, and is the only thing that is different there.
+ */
+export type BuildKey = string;
+
+/** The key of a build, or of a step. */
+export function buildKey(buildTag: string, step?: string): BuildKey {
+    return step === undefined ? buildTag : `${buildTag}/steps/${step}`;
+}
+
+/** What a person calls a build by, and types: `BUILD_TAG` or `BUILD_TAG/STEP`. */
+export function buildName(buildTag: string, step?: string): string {
+    return step === undefined ? buildTag : `${buildTag}/${step}`;
+}
+
+/** The key of what a person calls a build by. */
+export function keyOfName(name: string): BuildKey {
+    const [buildTag = "", step] = name.split("/", 2);
+    return buildKey(buildTag, step);
+}
+
+/** What a person calls a build by, from its key. */
+export function nameOfKey(key: BuildKey): string {
+    return key.replace("/steps/", "/");
+}
+
+/**
  * Where the blobs of a build are, below `https://<account>.blob.core.windows.net/<container>/`.
  *
  *     <BUILD_TAG>/bin/<artifact>
@@ -9,6 +36,8 @@
  *     <BUILD_TAG>/provenance.json
  *     <BUILD_TAG>/provenance.dsse.json
  *     <BUILD_TAG>/manifest.json
+ *     <BUILD_TAG>/steps/<step>/…            the same again, for each step of a pipeline
+ *     <BUILD_TAG>/pipeline.json             the result of a pipeline
  *
  * What is transient is an append blob, what is kept a block blob: a rule that deletes what is old cannot name `logs/`, as
  * the BUILD_TAG comes before it, but it can name a type of blob. So logs and all below `attempts/` are append blobs, and
@@ -16,21 +45,24 @@
  * and a blob without one is not there yet. Nothing is written over: a store may have a policy that keeps what there is.
  */
 export const layout = {
-    binPrefix: (tag: string) => `${tag}/bin/`,
-    artifact: (tag: string, name: string) => `${tag}/bin/${name}`,
-    logsPrefix: (tag: string) => `${tag}/logs/`,
+    binPrefix: (key: BuildKey) => `${key}/bin/`,
+    artifact: (key: BuildKey, name: string) => `${key}/bin/${name}`,
+    logsPrefix: (key: BuildKey) => `${key}/logs/`,
     /** Of an init container or a sidecar: ISO 8601 basic format, UTC, milliseconds. */
-    containerLog: (tag: string, begun: Date, container: string) =>
-        `${tag}/logs/${begun.toISOString().replace(/[-:]/g, "")}.${container}.log`,
-    attemptsPrefix: (tag: string) => `${tag}/attempts/`,
-    started: (tag: string, attempt: number) => `${tag}/attempts/${attempt}/started.json`,
-    finished: (tag: string, attempt: number) => `${tag}/attempts/${attempt}/finished.json`,
-    podinfo: (tag: string, attempt: number) => `${tag}/attempts/${attempt}/podinfo.json`,
-    lease: (tag: string) => `${tag}/attempts/lease`,
-    manifest: (tag: string) => `${tag}/manifest.json`,
-    provenance: (tag: string) => `${tag}/provenance.json`,
+    containerLog: (key: BuildKey, begun: Date, container: string) =>
+        `${key}/logs/${begun.toISOString().replace(/[-:]/g, "")}.${container}.log`,
+    attemptsPrefix: (key: BuildKey) => `${key}/attempts/`,
+    started: (key: BuildKey, attempt: number) => `${key}/attempts/${attempt}/started.json`,
+    finished: (key: BuildKey, attempt: number) => `${key}/attempts/${attempt}/finished.json`,
+    podinfo: (key: BuildKey, attempt: number) => `${key}/attempts/${attempt}/podinfo.json`,
+    lease: (key: BuildKey) => `${key}/attempts/lease`,
+    manifest: (key: BuildKey) => `${key}/manifest.json`,
+    provenance: (key: BuildKey) => `${key}/provenance.json`,
     /** The provenance, signed: a DSSE envelope. Only there when a key is configured. */
-    envelope: (tag: string) => `${tag}/provenance.dsse.json`,
+    envelope: (key: BuildKey) => `${key}/provenance.dsse.json`,
+    /** The result of a pipeline; the launcher adds a line at the end of each run. Only for a BUILD_TAG, not for a step. */
+    pipeline: (tag: string) => `${tag}/pipeline.json`,
+    stepsPrefix: (tag: string) => `${tag}/steps/`,
 } as const;
 
 /**
@@ -39,3 +71,6 @@ export const layout = {
  * (https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#syntax-and-character-set).
  */
 export const buildTagPattern = /^[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?$/;
+
+/** The name of a step: a blob prefix and a part of a Job's name and of a path. */
+export const stepPattern = /^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$/;

@@ -28,6 +28,12 @@ export interface ArtifactLink {
     readonly target: string;
 }
 
+/** An earlier step whose artifacts a step had: its name, and the SHA-256 of its `manifest.json`. */
+export interface StepInput {
+    readonly step: string;
+    readonly sha256: string;
+}
+
 export interface LogRecord {
     /** Path below `<BUILD_TAG>/`, for example `logs/20261121T085101.123Z.log`. */
     readonly name: string;
@@ -61,6 +67,11 @@ export type Summaries = Readonly<Record<string, Readonly<Record<string, unknown>
 export interface Manifest {
     readonly schemaVersion: 1;
     readonly buildTag: string;
+    /** Which step of a pipeline; absent for a build that is none. */
+    readonly step?: string;
+    /** Of a step: the digest of what else than tree, command and inputs decides its result (pipeline/recipe.ts). */
+    readonly recipe?: string;
+    readonly inputs?: readonly StepInput[];
     readonly source: SourceIdentity;
     readonly command: readonly string[];
     /** The image by digest, `<repository>@sha256:<hex>`. */
@@ -83,6 +94,7 @@ export interface Manifest {
 export interface AttemptStarted {
     readonly schemaVersion: 1;
     readonly buildTag: string;
+    readonly step?: string;
     readonly attempt: number;
     readonly startedAt: string;
     readonly job: { readonly namespace: string; readonly name: string };
@@ -99,6 +111,7 @@ export interface AttemptStarted {
 export interface AttemptFinished {
     readonly schemaVersion: 1;
     readonly buildTag: string;
+    readonly step?: string;
     readonly attempt: number;
     readonly finishedAt: string;
     readonly outcome: Outcome;
@@ -121,6 +134,7 @@ export interface AttemptFinished {
 export interface PodInfo {
     readonly schemaVersion: 1;
     readonly buildTag: string;
+    readonly step?: string;
     readonly attempt: number;
     readonly outcome: Outcome;
     /** One line for a person. */

@@ -32,6 +32,8 @@ export type NotificationType = (typeof notificationTypes)[number];
 /** What `started` tells: all up to `startedAt`; every other type has `outcome` and `endedAt` too. */
 export interface NotificationData {
     readonly buildTag: string;
+    /** Which step of a pipeline; absent for a build that is none. */
+    readonly step?: string;
     readonly stack?: string;
     readonly job: { readonly namespace: string; readonly name: string };
     readonly source: SourceIdentity;

@@ -5,7 +5,8 @@ import { Transform } from "node:stream";
 import { pipeline } from "node:stream/promises";
 
 import { UserError } from "../contract/errors";
-import { layout } from "../contract/layout";
+import type { BuildKey } from "../contract/layout";
+import { buildKey, layout } from "../contract/layout";
 import type { Artifact, Manifest } from "../contract/manifest";
 import type { BuildStore } from "./store";
 
@@ -35,6 +36,7 @@ export async function downloadArtifacts(
     onFile: (artifact: Artifact, file: string) => void,
 ): Promise<void> {
     const root = path.resolve(directory);
+    const key = buildKey(manifest.buildTag, manifest.step);
     const pending = [...manifest.artifacts];
     // Checked for all before anything is written: the names come from a build, and so from code that nobody looked at.
     const targets = new Map(pending.map((artifact) => [artifact.name, inside(root, artifact.name)]));
@@ -53,7 +55,7 @@ export async function downloadArtifacts(
     const work = async () => {
         for (let artifact = pending.shift(); artifact; artifact = pending.shift()) {
             const file = targets.get(artifact.name) ?? "";
-            await download(store, manifest.buildTag, artifact, file);
+            await download(store, key, artifact, file);
             onFile(artifact, file);
         }
     };
@@ -64,14 +66,14 @@ export async function downloadArtifacts(
         fs.rmSync(file, { force: true });
         fs.symlinkSync(target, file);
     }
-    await downloadEvidence(store, manifest.buildTag, path.join(root, evidenceDirectory));
+    await downloadEvidence(store, key, path.join(root, evidenceDirectory));
 }
 
-async function downloadEvidence(store: BuildStore, tag: string, directory: string): Promise<void> {
+async function downloadEvidence(store: BuildStore, key: BuildKey, directory: string): Promise<void> {
     fs.mkdirSync(directory, { recursive: true });
     for (const document of ["provenance", "envelope", "manifest"] as const) {
         const file = path.join(directory, evidenceFiles[document]);
-        const content = await store.content(layout[document](tag));
+        const content = await store.content(layout[document](key));
         // What an earlier download has left there is of another build, perhaps.
         fs.rmSync(file, { force: true });
         if (content) {
@@ -80,7 +82,7 @@ async function downloadEvidence(store: BuildStore, tag: string, directory: strin
     }
 }
 
-async function download(store: BuildStore, tag: string, artifact: Artifact, file: string): Promise<void> {
+async function download(store: BuildStore, key: BuildKey, artifact: Artifact, file: string): Promise<void> {
     fs.mkdirSync(path.dirname(file), { recursive: true });
     const partial = path.join(path.dirname(file), `.${path.basename(file).slice(0, 200)}.${process.pid}.part`);
     const hash = createHash("sha256");
@@ -94,7 +96,7 @@ async function download(store: BuildStore, tag: string, artifact: Artifact, file
     });
     try {
         await pipeline(
-            await store.stream(layout.artifact(tag, artifact.name)),
+            await store.stream(layout.artifact(key, artifact.name)),
             measured,
             fs.createWriteStream(partial, { mode: artifact.executable ? 0o755 : 0o644 }),
         );

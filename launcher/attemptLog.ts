@@ -1,4 +1,5 @@
 import type { Companion } from "../contract/manifest";
+import type { BuildKey } from "../contract/layout";
 import { LineSplitter, LogFollower } from "./logFollower";
 import type { BuildStore } from "./store";
 
@@ -18,7 +19,7 @@ export class AttemptLog {
 
     public constructor(
         private readonly store: BuildStore,
-        private readonly buildTag: string,
+        private readonly key: BuildKey,
         private readonly onLine: (line: string) => void,
     ) {}
 
@@ -29,13 +30,13 @@ export class AttemptLog {
      */
     public async follow(podUid: string | undefined): Promise<boolean> {
         if (this.attempt === undefined) {
-            const attempts = await this.store.attempts(this.buildTag);
+            const attempts = await this.store.attempts(this.key);
             const mine = attempts.find(({ started }) => started?.pod.uid === podUid);
             if (!mine?.started) {
                 return false;
             }
             this.attempt = mine.attempt;
-            this.path = `${this.buildTag}/${mine.started.log}`;
+            this.path = `${this.key}/${mine.started.log}`;
             this.open(this.path, mine.started.companions ?? []);
         }
         await this.drain();
@@ -63,7 +64,7 @@ export class AttemptLog {
                 .filter((each) => each.role === role)
                 .map(
                     ({ name, log }) =>
-                        new Stream(this.store, `${this.buildTag}/${log}`, (line) => this.onLine(`[${name}] ${line}`)),
+                        new Stream(this.store, `${this.key}/${log}`, (line) => this.onLine(`[${name}] ${line}`)),
                 );
         this.build = new Stream(this.store, path, this.onLine);
         this.inits = streams("init");

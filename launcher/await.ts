@@ -1,4 +1,4 @@
-import { layout } from "../contract/layout";
+import { buildKey, layout } from "../contract/layout";
 import type { Manifest } from "../contract/manifest";
 import type { Outcome } from "../contract/outcome";
 import type { BuildResult } from "../contract/result";
@@ -43,15 +43,15 @@ export async function awaitBuild(
 
 /** The outputs of a build from its manifest. */
 export function resultOf(store: BuildStore, manifest: Manifest, outcome: Outcome): BuildResult {
-    const tag = manifest.buildTag;
+    const key = buildKey(manifest.buildTag, manifest.step);
     return {
         outcome,
-        binUrl: store.blobUrl(layout.binPrefix(tag)),
-        logsUrl: store.blobUrl(layout.logsPrefix(tag)),
-        manifestUrl: store.blobUrl(layout.manifest(tag)),
+        binUrl: store.blobUrl(layout.binPrefix(key)),
+        logsUrl: store.blobUrl(layout.logsPrefix(key)),
+        manifestUrl: store.blobUrl(layout.manifest(key)),
         artifacts: manifest.artifacts
             .slice(0, maxListedArtifacts)
-            .map((artifact) => ({ ...artifact, url: store.blobUrl(layout.artifact(tag, artifact.name)) })),
+            .map((artifact) => ({ ...artifact, url: store.blobUrl(layout.artifact(key, artifact.name)) })),
         artifactCount: manifest.artifacts.length,
         attempt: manifest.attempt,
         durations: manifest.durations,

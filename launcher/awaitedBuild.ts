@@ -1,7 +1,9 @@
 import type { V1Job, V1Pod } from "@kubernetes/client-node";
 
 import { messageOf } from "../contract/errors";
-import type { AttemptFinished, Manifest } from "../contract/manifest";
+import { buildKey, nameOfKey } from "../contract/layout";
+import type { BuildKey } from "../contract/layout";
+import type { AttemptFinished, Manifest, StepInput } from "../contract/manifest";
 import { isSuccess } from "../contract/outcome";
 import type { Outcome } from "../contract/outcome";
 import type { Watchdogs } from "../contract/watchdogs";
@@ -45,11 +47,21 @@ export interface AwaitRequest {
     /** The manifest must be of this tree and command to count. */
     readonly tree: string;
     readonly command: readonly string[];
+    /** Present for a step of a pipeline, whose Jobs are all made suspended. */
+    readonly step?: AwaitedStep;
     /** How often the build is started again after a disruption. */
     readonly retries: number;
     /** Milliseconds between two looks at the store. */
     readonly pollInterval: number;
     readonly watchdogs: Watchdogs;
+}
+
+/** Which step of a pipeline to await. */
+export interface AwaitedStep {
+    readonly name: string;
+    /** The manifest must be of these too to count. */
+    readonly recipe: string;
+    readonly inputs: readonly StepInput[];
 }
 
 /** Where progress goes. */
@@ -84,6 +96,7 @@ export class AwaitedBuild {
     private removedByForce: string | undefined;
     private endedForExporter: string | undefined;
     private wake: () => void = () => undefined;
+    private readonly key: BuildKey;
 
     public constructor(
         private readonly cluster: Cluster,
@@ -94,7 +107,8 @@ export class AwaitedBuild {
     ) {
         this.watchdog = new Watchdog(request.watchdogs);
         this.patience = new Patience(listener.phase);
-        this.log = new AttemptLog(store, request.buildTag, listener.logLine);
+        this.key = buildKey(request.buildTag, request.step?.name);
+        this.log = new AttemptLog(store, this.key, listener.logLine);
     }
 
     /** Whether it was this Job, and not one before it or in another namespace, that the manifest comes from. */
@@ -111,13 +125,13 @@ export class AwaitedBuild {
     }
 
     public async ending(signal: AbortSignal): Promise<Ending> {
-        const { namespace, buildTag } = this.request;
+        const { namespace, step } = this.request;
         const name = this.jobName;
         const [job, pods, manifest] = await this.patience.until(signal, () =>
             Promise.all([
                 this.cluster.job(namespace, name),
                 this.cluster.podsOfJob(namespace, name),
-                this.store.manifest(buildTag),
+                this.store.manifest(this.key),
             ]),
         );
         this.job = job;
@@ -136,7 +150,7 @@ export class AwaitedBuild {
         if (job.spec?.suspend && !jobEnd(job)) {
             if (isQueued(job)) {
                 this.listener.phase("waiting in the queue");
-            } else if (pods.length > 0 || this.jobName === this.request.jobs[0]) {
+            } else if (pods.length > 0 || (this.jobName === this.request.jobs[0] && !step)) {
                 this.listener.phase("going on with a build that was cancelled or could not start");
             }
             // What befell them is of the build's former life.
@@ -161,7 +175,7 @@ export class AwaitedBuild {
                     () => this.endingWithoutStore(),
                 );
                 if (ending) {
-                    this.log.end();
+                    await this.endLog();
                     return ending;
                 }
                 if (watchFailure !== undefined) {
@@ -169,6 +183,7 @@ export class AwaitedBuild {
                 }
                 await this.sleep(this.request.pollInterval);
             }
+            await this.endLog();
             return {
                 failure: new BuildFailure("Cancelled", "interrupted", { log: this.log.path, job: this.jobName }),
             };
@@ -177,6 +192,12 @@ export class AwaitedBuild {
             watching.abort();
             await watch;
         }
+    }
+
+    /** What the store has of the log, to its end: a build that lived for a moment has one too. */
+    private async endLog(): Promise<void> {
+        await this.log.follow(this.pod?.metadata?.uid).catch(() => false);
+        this.log.end();
     }
 
     private observe(change: BuildChange): void {
@@ -272,15 +293,14 @@ export class AwaitedBuild {
     }
 
     private async endingFromStore(): Promise<Ending | undefined> {
-        const { buildTag } = this.request;
         const finished =
-            this.log.attempt === undefined ? undefined : await this.store.finished(buildTag, this.log.attempt);
+            this.log.attempt === undefined ? undefined : await this.store.finished(this.key, this.log.attempt);
         const hint = this.pod ? exporterResult(this.pod) : undefined;
         if (!finished && !hint) {
             return undefined;
         }
         if (isSuccess(finished?.outcome ?? hint?.outcome ?? "ExportFailed")) {
-            const manifest = await this.store.manifest(buildTag);
+            const manifest = await this.store.manifest(this.key);
             // finished.json comes a moment before the manifest.
             if (!manifest) {
                 return undefined;
@@ -324,7 +344,7 @@ export class AwaitedBuild {
 
     private async endingFromJob(): Promise<Ending | undefined> {
         if (this.jobDeleted) {
-            const manifest = await this.store.manifest(this.request.buildTag);
+            const manifest = await this.store.manifest(this.key);
             return manifest
                 ? this.endingOf(manifest)
                 : this.failure("Cancelled", "the Job was deleted while the build was under way");
@@ -336,7 +356,7 @@ export class AwaitedBuild {
         if (!end || !this.job) {
             return undefined;
         }
-        const manifest = await this.store.manifest(this.request.buildTag);
+        const manifest = await this.store.manifest(this.key);
         if (manifest) {
             return this.endingOf(manifest);
         }
@@ -396,7 +416,7 @@ export class AwaitedBuild {
         if (!this.podHasEnded()) {
             return this.removeIfStuck();
         }
-        const manifest = await this.store.manifest(this.request.buildTag);
+        const manifest = await this.store.manifest(this.key);
         if (manifest) {
             return this.endingOf(manifest);
         }
@@ -488,11 +508,11 @@ export class AwaitedBuild {
 
     /** The Job is gone (its TTL, or a person): what the store knows of its attempts is what there is to tell. */
     private async endingWithoutJob(): Promise<Ending> {
-        const attempts = await this.store.attempts(this.request.buildTag);
+        const attempts = await this.store.attempts(this.key);
         const last = attempts.filter((attempt) => attempt.started?.job.name === this.jobName).pop();
         if (last?.finished) {
             const { outcome, exitCode, message } = last.finished;
-            this.log.path = last.started && `${this.request.buildTag}/${last.started.log}`;
+            this.log.path = last.started && `${this.key}/${last.started.log}`;
             if (outcome === "Cancelled") {
                 return this.failure(
                     outcome,
@@ -510,14 +530,23 @@ export class AwaitedBuild {
     }
 
     private endingOf(manifest: Manifest): Ending {
-        const { tree, command, buildTag } = this.request;
+        const { tree, command, step } = this.request;
         if (manifest.source.tree === tree && JSON.stringify(manifest.command) === JSON.stringify(command)) {
-            return { manifest };
+            if (manifest.recipe === step?.recipe && sameInputs(manifest.inputs, step?.inputs)) {
+                return { manifest };
+            }
+            return {
+                failure: new BuildFailure(
+                    "ExportFailed",
+                    `${nameOfKey(this.key)} was built by another definition (its env, image or artifacts) or from other ` +
+                        "inputs before; use another tag",
+                ),
+            };
         }
         return {
             failure: new BuildFailure(
                 "ExportFailed",
-                `BUILD_TAG ${buildTag} was built from another tree or command before ` +
+                `BUILD_TAG ${nameOfKey(this.key)} was built from another tree or command before ` +
                     `(tree ${manifest.source.tree.slice(0, 12)}, \`${manifest.command.join(" ")}\`); use another tag`,
             ),
         };
@@ -532,8 +561,16 @@ export class AwaitedBuild {
         const events = outcome === "BuildFailed" ? [] : await this.events();
         // Without a Job there is nothing that the cluster knows and the store does not.
         if (this.job) {
-            const { buildTag } = this.request;
-            const failed = { buildTag, attempt: this.log.attempt, outcome, message, events, pod: this.pod };
+            const { buildTag, step } = this.request;
+            const failed = {
+                buildTag,
+                step: step?.name,
+                attempt: this.log.attempt,
+                outcome,
+                message,
+                events,
+                pod: this.pod,
+            };
             await recordPodInfo(this.store, failed, this.listener.phase);
         }
         const wantsMemory = outcome === "OutOfMemory" && this.pod && outOfMemory(this.pod) === buildContainer;
@@ -575,4 +612,11 @@ export class AwaitedBuild {
             };
         });
     }
+}
+
+function sameInputs(made: readonly StepInput[] = [], wanted: readonly StepInput[] = []): boolean {
+    return (
+        made.length === wanted.length &&
+        made.every(({ step, sha256 }, index) => wanted[index]?.step === step && wanted[index].sha256 === sha256)
+    );
 }

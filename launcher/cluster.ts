@@ -1,6 +1,6 @@
 import { setTimeout } from "node:timers/promises";
 
-import type { CoreV1Event, V1Job, V1Pod } from "@kubernetes/client-node";
+import type { ApiConstructor, ApiType, CoreV1Event, V1Job, V1Pod } from "@kubernetes/client-node";
 import {
     BatchV1Api,
     CoreV1Api,
@@ -61,6 +61,11 @@ export class Cluster {
             config.setCurrentContext(options.context);
         }
         return new Cluster(config);
+    }
+
+    /** A client of one of the cluster's APIs. */
+    public client<T extends ApiType>(api: ApiConstructor<T>): T {
+        return this.config.makeApiClient(api);
     }
 
     /** The Job, or undefined when there is none. */

@@ -3,6 +3,8 @@ import { createHash } from "node:crypto";
 import { isDeepStrictEqual } from "node:util";
 
 import { messageOf } from "../contract/errors";
+import type { BuildKey } from "../contract/layout";
+import { buildKey, buildName, nameOfKey } from "../contract/layout";
 import type { Manifest } from "../contract/manifest";
 import type { Envelope } from "./signature";
 import { isSignedBy, keyIdOf, parseEnvelope } from "./signature";
@@ -48,9 +50,9 @@ interface Resource {
  * Checks a build's documents against one another: the signature, if there is a key, the provenance against what was signed,
  * and the manifest against the provenance.
  *
- * @param buildTag which build it must be, if that is known
+ * @param build which build it must be, if that is known
  */
-export function examine(evidence: Evidence, key: KeyObject | undefined, buildTag: string | undefined): Finding {
+export function examine(evidence: Evidence, key: KeyObject | undefined, build: BuildKey | undefined): Finding {
     const problems: string[] = [];
     const envelope = readEnvelope(evidence, problems);
     let signedBy: string | undefined;
@@ -64,10 +66,9 @@ export function examine(evidence: Evidence, key: KeyObject | undefined, buildTag
         }
     }
     const manifest = readManifest(evidence, problems);
-    if (manifest && buildTag !== undefined && manifest.buildTag !== buildTag) {
-        problems.push(
-            `changed: manifest.json: it is of the build ${JSON.stringify(manifest.buildTag)}, not ${buildTag}`,
-        );
+    if (manifest && build !== undefined && buildKey(manifest.buildTag, manifest.step) !== build) {
+        const name = buildName(manifest.buildTag, manifest.step);
+        problems.push(`changed: manifest.json: it is of the build ${JSON.stringify(name)}, not ${nameOfKey(build)}`);
     }
     const statement = readStatement(evidence, problems);
     if (manifest && statement && evidence.manifest) {
@@ -164,10 +165,20 @@ function differences(
     for (const name of subjects.keys()) {
         problems.push(`changed: manifest.json: the provenance names ${shown(name)}, the manifest does not`);
     }
-    const { buildTag, source, command, image, job, attempt } = manifest;
+    const { buildTag, step, recipe, inputs, source, command, image, job, attempt } = manifest;
     const definition = statement.predicate?.buildDefinition;
     const parameters = { ...definition?.internalParameters, ...definition?.externalParameters };
-    for (const [field, value] of Object.entries({ buildTag, source, command, image, job, attempt })) {
+    for (const [field, value] of Object.entries({
+        buildTag,
+        step,
+        recipe,
+        inputs,
+        source,
+        command,
+        image,
+        job,
+        attempt,
+    })) {
         if (!isDeepStrictEqual(parameters[field], value)) {
             problems.push(`changed: manifest.json: its ${field} is not that of the provenance`);
         }

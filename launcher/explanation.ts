@@ -1,7 +1,7 @@
 import type { V1Pod } from "@kubernetes/client-node";
 
 import { messageOf } from "../contract/errors";
-import { layout } from "../contract/layout";
+import { buildKey, layout } from "../contract/layout";
 import type { PodInfo } from "../contract/manifest";
 import type { Outcome } from "../contract/outcome";
 import type { Cluster } from "./cluster";
@@ -26,6 +26,7 @@ export async function eventsOf(
 /** What is to be kept of a failure. */
 export interface Failed {
     readonly buildTag: string;
+    readonly step?: string;
     /** Undefined where the pod's exporter never ran: nobody has counted an attempt then. */
     readonly attempt: number | undefined;
     readonly outcome: Outcome;
@@ -42,7 +43,7 @@ export async function recordPodInfo(store: BuildStore, failed: Failed, say: (tex
     const { pod, attempt = 0, ...rest } = failed;
     const info: PodInfo = { schemaVersion: 1, ...rest, attempt, pod: pod?.metadata?.name, status: pod?.status };
     try {
-        await store.putDocument(layout.podinfo(failed.buildTag, attempt), info);
+        await store.putDocument(layout.podinfo(buildKey(failed.buildTag, failed.step), attempt), info);
     } catch (error) {
         say(`podinfo.json was not written: ${messageOf(error)}`);
     }

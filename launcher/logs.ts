@@ -1,7 +1,8 @@
 import { setTimeout as sleep } from "node:timers/promises";
 
 import { UserError } from "../contract/errors";
-import { layout } from "../contract/layout";
+import type { BuildKey } from "../contract/layout";
+import { layout, nameOfKey } from "../contract/layout";
 import type { BuildStore } from "./store";
 
 /** At most this much of a log is read at once, in bytes. */
@@ -29,31 +30,31 @@ export interface ShowLogOptions {
  */
 export async function showLog(
     store: BuildStore,
-    buildTag: string,
+    key: BuildKey,
     options: ShowLogOptions,
     onBytes: (bytes: Buffer) => Promise<void> | void,
     signal: AbortSignal,
 ): Promise<{ readonly offset: number }> {
     const begun = Date.now();
-    let attempt = await lastAttempt(store, buildTag, options.container);
+    let attempt = await lastAttempt(store, key, options.container);
     while (!attempt) {
         if (!options.follow || Date.now() - begun > options.startLimit) {
-            throw new UserError(`there is no log of ${buildTag}; \`ke1 builds\` lists what there is`);
+            throw new UserError(`there is no log of ${nameOfKey(key)}; \`ke1 builds\` lists what there is`);
         }
         if (!(await pause(options.pollInterval, signal))) {
             return { offset: options.offset };
         }
-        attempt = await lastAttempt(store, buildTag, options.container);
+        attempt = await lastAttempt(store, key, options.container);
     }
     let { offset } = options;
     for (;;) {
         // Asked for first: what is in the log when the build has finished is all there will be.
-        const finished = await store.finished(buildTag, attempt.number);
+        const finished = await store.finished(key, attempt.number);
         // An init container failed, and so there is no log of the build.
         const log = options.container === undefined ? (finished?.log?.name ?? attempt.log) : attempt.log;
         let bytes: Buffer | undefined;
         do {
-            bytes = signal.aborted ? undefined : await store.bytes(`${buildTag}/${log}`, offset, readLimit);
+            bytes = signal.aborted ? undefined : await store.bytes(`${key}/${log}`, offset, readLimit);
             if (bytes && bytes.length > 0) {
                 await onBytes(bytes);
                 offset += bytes.length;
@@ -68,14 +69,14 @@ export async function showLog(
 /** A number may be taken by an attempt that could not say anything: that one has no log. */
 async function lastAttempt(
     store: BuildStore,
-    buildTag: string,
+    key: BuildKey,
     container: string | undefined,
 ): Promise<{ readonly number: number; readonly log: string } | undefined> {
-    const last = (await store.attempts(buildTag)).findLast(({ started }) => started !== undefined);
+    const last = (await store.attempts(key)).findLast(({ started }) => started !== undefined);
     if (!last?.started) {
         // An init container was killed before there was an exporter.
-        const kept = (await store.names(layout.logsPrefix(buildTag))).at(-1);
-        return kept === undefined ? undefined : { number: 0, log: kept.slice(buildTag.length + 1) };
+        const kept = (await store.names(layout.logsPrefix(key))).at(-1);
+        return kept === undefined ? undefined : { number: 0, log: kept.slice(key.length + 1) };
     }
     if (container === undefined) {
         return { number: last.attempt, log: last.started.log };
@@ -84,7 +85,7 @@ async function lastAttempt(
     const found = companions.find(({ name }) => name === container);
     if (!found) {
         const those = companions.length > 0 ? companions.map(({ name }) => name).join(", ") : "none";
-        throw new UserError(`${buildTag} has no init container or sidecar ${container}; it has ${those}`);
+        throw new UserError(`${nameOfKey(key)} has no init container or sidecar ${container}; it has ${those}`);
     }
     return { number: last.attempt, log: found.log };
 }

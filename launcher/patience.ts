@@ -3,6 +3,7 @@ import { setTimeout } from "node:timers/promises";
 import { RestError } from "@azure/storage-blob";
 
 import { messageOf } from "../contract/errors";
+import { NotYetAllowed } from "./store";
 
 /**
  * How long the cluster or the store may be away before that is said to be the end of it, in milliseconds. Longer than the
@@ -12,6 +13,12 @@ const limit = 240_000;
 /** After this, in milliseconds, what is known without the one that is away is good enough. */
 const enough = 30_000;
 const pause = 1000;
+/**
+ * How long a role of Azure's may take from its assignment to its effect, in milliseconds
+ * (https://learn.microsoft.com/azure/role-based-access-control/troubleshooting#symptom---role-assignment-changes-are-not-being-detected).
+ * The stack may have assigned the launcher's own a moment ago.
+ */
+const roleLimit = 600_000;
 
 /** What the network says when nobody answers (node:net, undici). */
 const networkCodes = new Set([
@@ -80,18 +87,27 @@ export class Patience {
 
     /** @throws the error, if it cannot pass, or has not in all this time. */
     private bear(error: unknown): void {
-        if (!mayPass(error) || (this.awaySince !== undefined && Date.now() - this.awaySince > limit)) {
+        const lasts = error instanceof NotYetAllowed ? roleLimit : limit;
+        if (!mayPass(error) || (this.awaySince !== undefined && Date.now() - this.awaySince > lasts)) {
             throw error;
         }
         if (this.awaySince === undefined) {
             this.awaySince = Date.now();
-            this.say(`${awayOf(error)} does not answer (${firstLine(messageOf(error))}): trying again`);
+            const why = firstLine(messageOf(error));
+            this.say(
+                error instanceof NotYetAllowed
+                    ? `${why}: waiting`
+                    : `${awayOf(error)} does not answer (${why}): trying again`,
+            );
         }
     }
 }
 
-/** Whether trying again can help: nobody answered, or the server said that it could not for now. */
+/** Whether trying again can help: nobody answered, the server said that it could not for now, or a role is not in effect yet. */
 export function mayPass(error: unknown): boolean {
+    if (error instanceof NotYetAllowed) {
+        return true;
+    }
     if (error instanceof RestError) {
         const code = error.code ?? "";
         // Its code is the network's own, where there is one.

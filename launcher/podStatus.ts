@@ -3,6 +3,7 @@ import type { V1ContainerStatus, V1Job, V1Pod } from "@kubernetes/client-node";
 import type { ExporterResult } from "../contract/manifest";
 import type { Outcome } from "../contract/outcome";
 import { failedInit, initOutOfMemory, runningInit, unstartableCompanion } from "./companions";
+import { sourceFailure, sourceStatus } from "./sourceFailure";
 
 /** The containers of a build's pod. */
 export const buildContainer = "build";
@@ -14,6 +15,8 @@ export type Phase =
     | { readonly name: "preparing" }
     | { readonly name: "initializing"; readonly container: string }
     | { readonly name: "pullFailing"; readonly container: string; readonly detail: string }
+    /** The working copy is being made, which may take as long as it takes. */
+    | { readonly name: "fetching" }
     | { readonly name: "running" }
     | { readonly name: "ended" };
 
@@ -48,6 +51,9 @@ export function phaseOf(pod: V1Pod): Phase {
             };
         }
     }
+    if (sourceStatus(pod)?.state?.running) {
+        return { name: "fetching" };
+    }
     const init = runningInit(pod);
     if (init !== undefined) {
         return { name: "initializing", container: init };
@@ -69,6 +75,8 @@ export function describePhase(phase: Phase | undefined, pod: V1Pod | undefined):
             return `running the init container \`${phase.container}\``;
         case "pullFailing":
             return `cannot start \`${phase.container}\`: ${phase.detail}`;
+        case "fetching":
+            return "getting the source";
         case "running":
             return "building";
         case "ended":
@@ -177,6 +185,10 @@ export function outcomeOfFailedJob(
     }
     if (!pod) {
         return { outcome: "Disrupted", message: `the build's pod is gone: ${end?.message ?? ""}` };
+    }
+    const noSource = disruption(pod) === undefined ? sourceFailure(pod) : undefined;
+    if (noSource !== undefined) {
+        return { outcome: "BuildFailed", message: noSource };
     }
     const exceeded = outOfMemory(pod);
     if (exceeded) {

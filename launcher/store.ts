@@ -3,7 +3,12 @@ import { ContainerSASPermissions, generateBlobSASQueryParameters, RestError, SAS
 
 import { UserError } from "../contract/errors";
 import { layout } from "../contract/layout";
+import type { BuildKey } from "../contract/layout";
 import type { AttemptFinished, AttemptStarted, Manifest, PodInfo } from "../contract/manifest";
+import type { PipelineResult } from "../contract/pipeline";
+
+/** The store knows the login, and no role of it that allows this: one that was just assigned may not be known yet. */
+export class NotYetAllowed extends UserError {}
 
 /** https://learn.microsoft.com/rest/api/storageservices/append-block: the least that any version takes, in bytes. */
 const appendLimit = 4 * 1024 * 1024;
@@ -36,15 +41,15 @@ export class BuildStore {
         return `${this.url}/${path.split("/").map(encodeURIComponent).join("/")}`;
     }
 
-    public async manifest(tag: string): Promise<Manifest | undefined> {
-        return this.document<Manifest>(layout.manifest(tag));
+    public async manifest(key: BuildKey): Promise<Manifest | undefined> {
+        return this.document<Manifest>(layout.manifest(key));
     }
 
     /** The attempts at a build, first to last. */
-    public async attempts(tag: string): Promise<readonly StoredAttempt[]> {
+    public async attempts(key: BuildKey): Promise<readonly StoredAttempt[]> {
         const numbers = new Set<number>();
         await this.asked(async () => {
-            for await (const blob of this.container.listBlobsFlat({ prefix: layout.attemptsPrefix(tag) })) {
+            for await (const blob of this.container.listBlobsFlat({ prefix: layout.attemptsPrefix(key) })) {
                 const match = /\/attempts\/(\d+)\//.exec(blob.name);
                 if (match) {
                     numbers.add(Number(match[1]));
@@ -56,15 +61,15 @@ export class BuildStore {
                 .sort((a, b) => a - b)
                 .map(async (attempt) => ({
                     attempt,
-                    started: await this.document<AttemptStarted>(layout.started(tag, attempt)),
-                    finished: await this.finished(tag, attempt),
-                    podinfo: await this.document<PodInfo>(layout.podinfo(tag, attempt)),
+                    started: await this.document<AttemptStarted>(layout.started(key, attempt)),
+                    finished: await this.finished(key, attempt),
+                    podinfo: await this.document<PodInfo>(layout.podinfo(key, attempt)),
                 })),
         );
     }
 
-    public async finished(tag: string, attempt: number): Promise<AttemptFinished | undefined> {
-        return this.document<AttemptFinished>(layout.finished(tag, attempt));
+    public async finished(key: BuildKey, attempt: number): Promise<AttemptFinished | undefined> {
+        return this.document<AttemptFinished>(layout.finished(key, attempt));
     }
 
     /** The first level of the container: the BUILD_TAGs that something is stored for. */
@@ -78,6 +83,25 @@ export class BuildStore {
             }
         });
         return tags;
+    }
+
+    /** The steps of a tag that something is stored for. */
+    public async steps(tag: string): Promise<readonly string[]> {
+        const prefix = layout.stepsPrefix(tag);
+        const steps: string[] = [];
+        await this.asked(async () => {
+            for await (const item of this.container.listBlobsByHierarchy("/", { prefix })) {
+                if (item.kind === "prefix") {
+                    steps.push(item.name.slice(prefix.length).replace(/\/$/, ""));
+                }
+            }
+        });
+        return steps;
+    }
+
+    /** The result of a tag's pipeline, if it had one that has ended. */
+    public async pipeline(tag: string): Promise<PipelineResult | undefined> {
+        return this.document<PipelineResult>(layout.pipeline(tag));
     }
 
     /** The names of all blobs that begin so. */
@@ -204,12 +228,12 @@ function explained(error: unknown, container: string): unknown {
     const code = error.code ?? `status ${error.statusCode}`;
     switch (code) {
         case "AuthorizationPermissionMismatch":
-            return new UserError(
-                error.request?.method === "PUT"
-                    ? `your login may not write to ${container} (${code})`
-                    : `your login may not read ${container} (${code}): that takes the role "Storage Blob Data Reader"; ` +
+            return error.request?.method === "PUT"
+                ? new UserError(`your login may not write to ${container} (${code})`)
+                : new NotYetAllowed(
+                      `your login may not read ${container} (${code}): that takes the role "Storage Blob Data Reader"; ` +
                           "one that was just assigned takes up to ten minutes",
-            );
+                  );
         case "KeyBasedAuthenticationNotPermitted":
             return new UserError(
                 `${container} takes no account keys (${code}): unset AZURE_STORAGE_CONNECTION_STRING and ` +

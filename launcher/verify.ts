@@ -4,7 +4,8 @@ import * as path from "node:path";
 import { pipeline } from "node:stream/promises";
 
 import { UserError } from "../contract/errors";
-import { layout } from "../contract/layout";
+import type { BuildKey } from "../contract/layout";
+import { buildKey, layout } from "../contract/layout";
 import type { Manifest } from "../contract/manifest";
 import { evidenceDirectory, evidenceFiles } from "./artifacts";
 import type { Evidence } from "./evidence";
@@ -31,11 +32,11 @@ export function evidenceIn(directory: string): Evidence {
 }
 
 /** What the store says of a build. */
-export async function evidenceOf(store: BuildStore, buildTag: string): Promise<Evidence> {
+export async function evidenceOf(store: BuildStore, key: BuildKey): Promise<Evidence> {
     const [manifest, provenance, envelope] = await Promise.all([
-        store.content(layout.manifest(buildTag)),
-        store.content(layout.provenance(buildTag)),
-        store.content(layout.envelope(buildTag)),
+        store.content(layout.manifest(key)),
+        store.content(layout.provenance(key)),
+        store.content(layout.envelope(key)),
     ]);
     return { manifest, provenance, envelope };
 }
@@ -94,30 +95,31 @@ export async function verifyStore(
     manifest: Manifest,
     onNote: (note: string) => void,
 ): Promise<readonly string[]> {
-    const { buildTag, log } = manifest;
+    const { log } = manifest;
+    const key = buildKey(manifest.buildTag, manifest.step);
     const problems: string[] = [];
-    const stored = new Set(await store.names(layout.binPrefix(buildTag)));
+    const stored = new Set(await store.names(layout.binPrefix(key)));
     const pending = manifest.artifacts.filter(({ name }) => {
-        if (stored.delete(layout.artifact(buildTag, name))) {
+        if (stored.delete(layout.artifact(key, name))) {
             return true;
         }
         problems.push(`missing: ${shown(name)}`);
         return false;
     });
-    problems.push(...[...stored].map((blob) => `extra: ${shown(blob.slice(layout.binPrefix(buildTag).length))}`));
+    problems.push(...[...stored].map((blob) => `extra: ${shown(blob.slice(layout.binPrefix(key).length))}`));
     const work = async () => {
         for (let artifact = pending.shift(); artifact; artifact = pending.shift()) {
-            const { size, sha256 } = await digestOf(await store.stream(layout.artifact(buildTag, artifact.name)));
+            const { size, sha256 } = await digestOf(await store.stream(layout.artifact(key, artifact.name)));
             if (size !== artifact.size || sha256 !== artifact.sha256) {
                 problems.push(changed(artifact.name, sha256, size, artifact));
             }
         }
     };
     await Promise.all(Array.from({ length: parallelReads }, work));
-    if ((await store.names(`${buildTag}/${log.name}`)).length === 0) {
+    if ((await store.names(`${key}/${log.name}`)).length === 0) {
         onNote(`${log.name} is not there any more: logs are not kept for ever`);
     } else {
-        const { size, sha256 } = await digestOf(await store.stream(`${buildTag}/${log.name}`));
+        const { size, sha256 } = await digestOf(await store.stream(`${key}/${log.name}`));
         if (size !== log.size || sha256 !== log.sha256) {
             problems.push(changed(log.name, sha256, size, log));
         }

@@ -94,6 +94,7 @@ function stateOf(job: V1Job | undefined, pod: V1Pod | undefined, now: number): S
         case "preparing":
             return "create";
         case "initializing":
+        case "fetching":
         case "running":
         case "ended":
             return "moving";

@@ -12,6 +12,23 @@ export interface ImagePlan {
     readonly buildArgs: Readonly<Record<string, string>>;
 }
 
+/**
+ * The image that builds run in where it has no source: the one given, else what `toolchainDockerfile` makes, else the base
+ * image, which is a toolchain of its own.
+ */
+export function planToolchain(settings: Settings, plan: BuildPlan): ImagePlan | string {
+    if (plan.context === "") {
+        return settings.image || settings.baseImage;
+    }
+    return {
+        // The context is named by its content.
+        imageName: `${settings.registry}/${settings.imageName}-toolchain:${plan.context.replace(/^.*-/, "")}`,
+        context: plan.context,
+        dockerfile: "Dockerfile",
+        buildArgs: settings.baseImage === "" ? {} : { BASE_IMAGE: settings.baseImage },
+    };
+}
+
 export function planImage(settings: Settings, plan: BuildPlan): ImagePlan {
     return {
         imageName: `${settings.registry}/${settings.imageName}:${plan.buildTag}`,

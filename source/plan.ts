@@ -2,6 +2,8 @@ import type { SourceSettings } from "../config";
 import type { SourceIdentity } from "../contract/manifest";
 import { UserError } from "../contract/errors";
 import { prepareBuildContext } from "./buildContext";
+import type { Checkout } from "./checkout";
+import { planCheckout } from "./checkout";
 import { resolveSource } from "./resolve";
 
 /** What one build builds, and how it is started. */
@@ -12,6 +14,8 @@ export interface BuildPlan {
     readonly sourceDateEpoch: number;
     /** The image's context, relative to the project. Empty where the image is given by digest. */
     readonly context: string;
+    /** The working copy that is made in the pod; absent where the source is in the image. */
+    readonly checkout?: Checkout;
     /** What is run. */
     readonly command: readonly string[];
     /** Whether the source's own target `build-wrapper`, the image's entrypoint, runs it. */
@@ -35,10 +39,24 @@ export function planBuilds(settings: SourceSettings, projectDirectory: string): 
     return plans;
 }
 
+/** The addresses of the repositories whose working copies are made in pods. */
+export function checkedOut(plans: readonly BuildPlan[]): readonly string[] {
+    return [...new Set(plans.flatMap(({ checkout }) => (checkout ? [checkout.remote] : [])))];
+}
+
 function planBuild(settings: SourceSettings, buildTag: string, projectDirectory: string): BuildPlan {
     const resolved = resolveSource({ ...settings, buildTag, projectDirectory });
     const { tree, commit, sourceDateEpoch, notes } = resolved;
     const common = { buildTag: resolved.buildTag, source: { commit, tree }, sourceDateEpoch, notes };
+    if (settings.sourceMode === "mirror") {
+        const checkout = planCheckout(resolved, settings, projectDirectory);
+        return {
+            ...common,
+            ...checkout,
+            command: settings.command.length > 0 ? settings.command : ["make", "build"],
+            usesBuildWrapper: false,
+        };
+    }
     if (settings.image !== "") {
         // The source is in the image already; the commit only labels it.
         return {
@@ -48,7 +66,9 @@ function planBuild(settings: SourceSettings, buildTag: string, projectDirectory:
             usesBuildWrapper: false,
         };
     }
-    const context = prepareBuildContext(resolved, projectDirectory, settings.dockerfile, settings.command);
+    // A pipeline says itself what is run: its source needs no target of any name.
+    const command = settings.pipeline === "" ? settings.command : [settings.pipeline];
+    const context = prepareBuildContext(resolved, projectDirectory, settings.dockerfile, command);
     return {
         ...common,
         context: context.path,

@@ -26,6 +26,8 @@ export interface ResolvedSource {
     readonly commit?: string;
     /** The git tree id of the directory that is built. */
     readonly tree: string;
+    /** The directory's place in its repository, with a slash at its end; empty for the whole of it. */
+    readonly prefix: string;
     /** Where the commit can be had: the repository's `origin` as an https address, where it has one. */
     readonly repository?: string;
     /** Seconds since 1970: the commit's time. */
@@ -107,6 +109,7 @@ function resolvePlainTree(directory: string, request: SourceRequest): ResolvedSo
     return {
         buildTag: `tree-${tree.slice(0, 12)}`,
         tree,
+        prefix: "",
         sourceDateEpoch: epochWithoutCommit,
         notes: [`${directory} is not under git: BUILD_TAG is a hash of its content`],
         extract: (target) => store.extract(tree, epochWithoutCommit, target),
@@ -160,6 +163,7 @@ function resolveHead(directory: string, prefix: string, request: SourceRequest):
         buildTag: `${short}-${tree.slice(0, 7)}-dirty`,
         commit: hash,
         tree,
+        prefix,
         repository: repositoryAddress(directory),
         sourceDateEpoch,
         notes: [`building uncommitted changes of ${changed.length} ${changed.length === 1 ? "file" : "files"}`],
@@ -181,6 +185,7 @@ function committed(directory: string, prefix: string, commit: string, buildTag: 
         buildTag,
         commit,
         tree: id,
+        prefix,
         repository: repositoryAddress(directory),
         sourceDateEpoch,
         notes,

@@ -5,7 +5,8 @@
 #     sh /ke1/bin/wrap --init make build-wrapper      # whose recipe is $(KE1_WRAP) $(MAKE) build
 #
 # For every POSIX sh (dash, busybox ash, bash). Environment: KE1_DIR, the volume shared with the exporter;
-# KE1_ARTIFACT_DIR, what to hand back, inside the working directory (default: bin). Ends with the build's exit code, or
+# KE1_ARTIFACT_DIR, what to hand back, inside the working directory (default: bin; empty: nothing); KE1_LOG_HEAD, a file
+# with what there is to say of the source, if any. Ends with the build's exit code, or
 #
 #     0    without running anything, when the tag is built already
 #     1    when the build succeeded, but what it left cannot be handed back
@@ -219,7 +220,8 @@ run() {
 
 # Hands the artifact directory to the exporter; sets problem if it cannot.
 hand_back() {
-    dir=${KE1_ARTIFACT_DIR:-bin}
+    dir=${KE1_ARTIFACT_DIR-bin}
+    [ -n "$dir" ] || return 0
     here=$(pwd -P)
     case $dir in
         /*) there=$dir ;;
@@ -271,6 +273,9 @@ end_output() {
     kill -TERM "$watchdog" 2>/dev/null
 }
 
+if [ -r "${KE1_LOG_HEAD:-}" ]; then
+    cat "$KE1_LOG_HEAD" >&8 9>&-
+fi
 if prepare; then
     run "$@"
     if [ "$code" -eq 0 ] && [ "$role" = build ]; then

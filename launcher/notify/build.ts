@@ -4,6 +4,8 @@ import type { Outcome } from "../../contract/outcome";
 /** A build, as those see it who are told of it. */
 export interface NotifiedBuild {
     readonly buildTag: string;
+    /** Which step of a pipeline; absent for a build that is none. */
+    readonly step?: string;
     readonly namespace: string;
     /** The build's Job; where it has several, the first. */
     readonly job: string;

@@ -1,6 +1,7 @@
 import type { BatchV1Api, CoreV1Api, CoreV1Event, ObservableMiddleware } from "@kubernetes/client-node";
 import { Observable } from "@kubernetes/client-node";
 
+import { buildName } from "../../contract/layout";
 import { isSuccess } from "../../contract/outcome";
 import type { Receiver } from "./notifier";
 import type { NotifiedBuild, NotifiedEnding } from "./build";
@@ -45,8 +46,8 @@ export function eventReceiver(write: EventWriter): Receiver {
 }
 
 function startEvent(build: NotifiedBuild): JobEvent {
-    const { namespace, job, buildTag, command } = build;
-    const message = oneLine(`build ${buildTag}: \`${command.join(" ")}\``, longestMessage);
+    const { namespace, job, buildTag, step, command } = build;
+    const message = oneLine(`build ${buildName(buildTag, step)}: \`${command.join(" ")}\``, longestMessage);
     return { namespace, job, type: "Normal", reason: "BuildStarted", message, time: build.startedAt };
 }
 
@@ -59,7 +60,7 @@ export function endEvent(build: NotifiedBuild, ending: NotifiedEnding): JobEvent
         // That somebody cancelled it is nothing to be warned of.
         type: isSuccess(outcome) || outcome === "Cancelled" ? "Normal" : "Warning",
         reason: outcome.startsWith("Build") ? outcome : `Build${outcome}`,
-        message: oneLine(`build ${build.buildTag}: ${said}`, longestMessage),
+        message: oneLine(`build ${buildName(build.buildTag, build.step)}: ${said}`, longestMessage),
         time: ending.endedAt,
     };
 }

@@ -28,17 +28,22 @@ export const metrics = {
 export type MetricName = keyof typeof metrics;
 
 /** The labels that are pushed or that the Pushgateway adds, by which a query can tell series apart. */
-export const labelNames = ["job", "namespace", "stack", "outcome", "build_tag", "commit", "tree"] as const;
+export const labelNames = ["job", "namespace", "stack", "step", "outcome", "build_tag", "commit", "tree"] as const;
 
 type Labels = Readonly<Partial<Record<(typeof labelNames)[number], string>>>;
 type Sample = readonly [Labels, number];
 
 /**
- * Where the metrics of a build go, below the Pushgateway's address: one group for each stack, or namespace without one. A
+ * Where the metrics of a build go, below the Pushgateway's address: one group for each stack, or namespace without one, and
+ * for each step of its pipeline. A
  * group for each BUILD_TAG would be there for ever, as a Pushgateway forgets nothing by itself.
  */
 export function groupPath(build: NotifiedBuild): string {
-    const labels = { namespace: build.namespace, ...(build.stack === undefined ? {} : { stack: build.stack }) };
+    const labels = {
+        namespace: build.namespace,
+        ...(build.stack === undefined ? {} : { stack: build.stack }),
+        ...(build.step === undefined ? {} : { step: build.step }),
+    };
     const rest = Object.entries(labels).map(([name, value]) => `/${name}${pathValue(value)}`);
     return `/metrics/job/${pushJob}${rest.join("")}`;
 }

@@ -77,6 +77,7 @@ export function notificationOf(build: NotifiedBuild, ending?: NotifiedEnding): N
     const type: NotificationType = ending ? notificationType(ending.outcome) : "dev.ke1.build.started.v1";
     const data: NotificationData = {
         buildTag: build.buildTag,
+        step: build.step,
         stack: build.stack,
         job: { namespace: build.namespace, name: job },
         source: build.source,

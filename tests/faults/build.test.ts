@@ -96,6 +96,21 @@ faultSuite("faults of the build and its pod", 6, {
             lines: 4,
         },
     },
+    "a disk that is full outside of the shared volume": {
+        script: countingBuild(4, 0.2, "head -c 40m /dev/zero >/tmp/junk; sleep 200"),
+        lines: 4,
+        config: { diskLimit: "20Mi" },
+        during: async (build) => {
+            await build.says(/line 4 /);
+            build.fault();
+        },
+        expected: {
+            outcome: "BuildFailed",
+            told: /BuildFailed: the build used more disk than it may \(diskLimit\): .*exceed.* limit/,
+            attempts: 1,
+            lines: 4,
+        },
+    },
     "a deadline": {
         lines: 200,
         config: { deadlineSeconds: 6 },

@@ -83,12 +83,25 @@ faultSuite("faults before a build begins", 4, {
         },
     ),
     "more CPUs than any node has": {
-        config: { cpuRequest: "640", scheduleLimitSeconds: 3 },
+        // Else it is turned away before it is sent.
+        config: { cpuRequest: "640", nodeSizes: ["cpu=1000"], scheduleLimitSeconds: 3 },
         expected: {
             outcome: "Unschedulable",
             told: /Unschedulable: no node for \d+ s: .*Insufficient cpu/,
             attempts: 0,
             events: /FailedScheduling: .*Insufficient cpu/,
+        },
+    },
+    "a device that no node has": {
+        config: {
+            ...{ extendedResources: ["ke1.test/gpu=1"], nodeSizes: ["cpu=1000,ke1.test/gpu=1"] },
+            scheduleLimitSeconds: 3,
+        },
+        expected: {
+            outcome: "Unschedulable",
+            told: /Unschedulable: no node for \d+ s: .*Insufficient ke1\.test\/gpu/,
+            attempts: 0,
+            events: /FailedScheduling: .*Insufficient ke1\.test\/gpu/,
         },
     },
     "a label that no node has": {

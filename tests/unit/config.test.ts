@@ -44,7 +44,17 @@ describe("the configuration", () => {
         for (const [key, declared] of Object.entries(project.config)) {
             assert.ok(declared.description.length > 20, `${key} is described`);
             assert.notEqual(declared.default, undefined, `${key} has a default`);
-            const parsed = ["target", "buildTag", "buildTags", "namespace", "spot", ...forEnvironments];
+            const parsed = [
+                "target",
+                "buildTag",
+                "buildTags",
+                "namespace",
+                "spot",
+                "dedicatedNodes",
+                ...forEnvironments,
+            ];
+            // tests/unit/admission.test.ts
+            parsed.push("admission", "admissionRules", "nodeSizes", "extendedResources");
             const derived = [...parsed, ...Object.keys(own), ...Object.keys(azure)].includes(key);
             if (!derived) {
                 assert.deepEqual(read[key], declared.default, key);
@@ -151,6 +161,14 @@ describe("the configuration", () => {
             { nodeRequirements: '["a b"]' },
             /nodeRequirements has "a b", which is no/,
         ],
+        ["dedicated nodes without a value", { dedicatedNodes: "team" }, /dedicatedNodes must be key=value/],
+        ["dedicated nodes with an effect", { dedicatedNodes: "team=a:NoSchedule" }, /dedicatedNodes must be/],
+        ["a device without a number", { extendedResources: '["nvidia.com/gpu"]' }, /extendedResources has/],
+        ["no device", { extendedResources: '["nvidia.com/gpu=0"]' }, /extendedResources has/],
+        ["half a device", { extendedResources: '["nvidia.com/gpu=500m"]' }, /extendedResources has/],
+        ["CPUs as a device", { extendedResources: '["cpu=1"]' }, /extendedResources has/],
+        ["Kubernetes' own as a device", { extendedResources: '["kubernetes.io/x=1"]' }, /extendedResources has/],
+        ["a device twice", { extendedResources: '["a.b/c=1","a.b/c=2"]' }, /extendedResources names a.b\/c twice/],
         ["a set without an end", { nodeRequirements: '["a in (b"]' }, /is no label selector/],
         ["a preference without a weight", { nodePreferences: '["a=b"]' }, /a weight from 1 to 100/],
         ["a weight beyond 100", { nodePreferences: '["101: a=b"]' }, /a weight from 1 to 100/],

@@ -261,6 +261,7 @@ describe("notifications: metrics", () => {
     it("are in a group for each namespace and stack, whatever these are called", () => {
         assert.equal(groupPath(build), "/metrics/job/ke1_build/namespace/ke-1-build-dev/stack/dev");
         assert.equal(groupPath({ ...build, stack: undefined }), "/metrics/job/ke1_build/namespace/ke-1-build-dev");
+        assert.match(groupPath({ ...build, step: "lint" }), /\/stack\/dev\/step\/lint$/);
         assert.match(groupPath({ ...build, stack: "a/b?" }), /\/stack@base64\/YS9iPw$/);
         assert.match(groupPath({ ...build, stack: "a ?" }), /\/stack\/a%20%3F$/);
     });

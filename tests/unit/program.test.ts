@@ -147,6 +147,7 @@ describe("the program", () => {
         assert.equal(job().spec.activeDeadlineSeconds, 6000);
         assert.equal(job().spec.ttlSecondsAfterFinished, 3600);
         assert.equal(container("build").resources.limits.memory, "3Gi");
+        assert.equal(container("build").resources.limits["ephemeral-storage"], "10Gi");
         assert.equal(pod().volumes.find((volume: any) => volume.name === "shared").emptyDir.sizeLimit, "10Gi");
         assert.equal(one("kubernetes:core/v1:ResourceQuota").spec.hard.pods, "100");
     });

@@ -8,6 +8,8 @@ import { planBuilds } from "../../source/plan";
 import { resolveSource } from "../../source/resolve";
 import { TemporaryDirectory, TemporaryRepository } from "../helpers/temporary";
 
+const inImage = { sourceMode: "image", remote: "", toolchainDockerfile: "" } as const;
+
 describe("the source of a build", () => {
     let repository: TemporaryRepository;
     let project: TemporaryDirectory;
@@ -239,6 +241,9 @@ describe("the source of a build", () => {
                         dockerfile: "Dockerfile",
                         command,
                         image: "",
+                        pipeline: "",
+                        pipelineVariables: {},
+                        ...inImage,
                     },
                     project.path,
                 );
@@ -272,7 +277,16 @@ describe("the labels of an image", () => {
         repository.file("Dockerfile", dockerfile);
         repository.file("Makefile", "build:\n\ttrue\n");
         repository.commit();
-        const settings = { buildTags: [""], allowDirty: false, dockerfile: "Dockerfile", command: [], image: "" };
+        const settings = {
+            buildTags: [""],
+            allowDirty: false,
+            dockerfile: "Dockerfile",
+            command: [],
+            image: "",
+            pipeline: "",
+            pipelineVariables: {},
+            ...inImage,
+        };
         const [plan] = planBuilds({ ...settings, source: repository.path }, project.path);
         return fs.readFileSync(path.join(project.path, plan!.context, "Dockerfile"), "utf8");
     }
@@ -313,7 +327,16 @@ describe("the labels of an image", () => {
         fs.symlinkSync(path.join(outside.path, "Dockerfile"), path.join(repository.path, "Linked"));
         repository.file("Makefile", "build:\n\ttrue\n");
         repository.commit();
-        const settings = { buildTags: [""], allowDirty: false, dockerfile: "Linked", command: [], image: "" };
+        const settings = {
+            buildTags: [""],
+            allowDirty: false,
+            dockerfile: "Linked",
+            command: [],
+            image: "",
+            pipeline: "",
+            pipelineVariables: {},
+            ...inImage,
+        };
         planBuilds({ ...settings, source: repository.path }, project.path);
         assert.equal(fs.readFileSync(path.join(outside.path, "Dockerfile"), "utf8"), "FROM scratch\n");
         outside.remove();

@@ -4,6 +4,7 @@ import type { V1Job, V1Pod } from "@kubernetes/client-node";
 import { RestError } from "@azure/storage-blob";
 
 import { mayPass, Patience } from "../../launcher/patience";
+import { NotYetAllowed } from "../../launcher/store";
 import { diskExceeded } from "../../launcher/podStatus";
 import { Watchdog } from "../../launcher/watchdog";
 
@@ -110,6 +111,17 @@ describe("a cluster or a store that does not answer", () => {
         };
         assert.equal(await patience.until(new AbortController().signal, ask), "here");
         assert.deepEqual(said, ["the cluster does not answer (connect): trying again", "there it is again"]);
+    }).timeout(5000);
+    it("may only not know yet that this login has the role", async () => {
+        const said: string[] = [];
+        const patience = new Patience((text) => said.push(text));
+        const answers = [new NotYetAllowed("your login may not read it"), "here"];
+        const ask = () => {
+            const answer = answers.shift();
+            return answer instanceof Error ? Promise.reject(answer) : Promise.resolve(answer);
+        };
+        assert.equal(await patience.until(new AbortController().signal, ask), "here");
+        assert.deepEqual(said, ["your login may not read it: waiting", "there it is again"]);
     }).timeout(5000);
     it("is an error at once when it cannot pass", async () => {
         const patience = new Patience(() => undefined);

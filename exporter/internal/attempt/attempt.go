@@ -55,6 +55,8 @@ type attempt struct {
 	number    int
 	startedAt time.Time
 	logName   string
+	// inputs are the earlier steps' manifests, as long as they are to be fetched.
+	inputs []input
 	// finished is finished.json; nil before there is an attempt.
 	finished *store.Record
 	// companions are the containers before and beside the build.
@@ -66,7 +68,7 @@ type attempt struct {
 // Run goes the whole way and returns the last words and the exit code. stop ends with SIGTERM: the build is not waited for
 // any more, but what there is gets stored.
 func Run(stop context.Context, c config.Config, stderr io.Writer) (contract.Result, int) {
-	a := &attempt{config: c, layout: contract.Layout(c.BuildTag), stderr: stderr}
+	a := &attempt{config: c, layout: c.Layout(), stderr: stderr}
 	for _, notice := range c.Notices {
 		a.progress("%s", notice)
 	}
@@ -85,7 +87,7 @@ func Run(stop context.Context, c config.Config, stderr io.Writer) (contract.Resu
 		return a.fail(err)
 	}
 	if built != nil {
-		a.progress("%s is built already: nothing to run", c.BuildTag)
+		a.progress("%s is built already: nothing to run", c.Name())
 		a.dismissSidecars()
 		if err := a.volume.Skip(); err != nil {
 			return a.fail(err)
@@ -126,6 +128,13 @@ func (a *attempt) build(stop context.Context) (contract.Result, int) {
 	if failed, err := a.takeInits(background); failed != nil || err != nil {
 		return a.endBeforeBuild(failed, err)
 	}
+	if err := a.fetchInputs(stop); err != nil {
+		a.refuse(err)
+		if stop.Err() != nil {
+			return a.conclude(contract.Finished{Outcome: contract.Cancelled, Message: "stopped before the build could start"}, ExitFailed)
+		}
+		return a.fail(err)
+	}
 	if err := a.goSidecars(background); err != nil {
 		return a.fail(err)
 	}
@@ -140,7 +149,7 @@ func (a *attempt) build(stop context.Context) (contract.Result, int) {
 		return a.fail(err)
 	}
 	defer alive.Close()
-	a.progress("attempt %d of %s: go", a.number, a.config.BuildTag)
+	a.progress("attempt %d of %s: go", a.number, a.config.Name())
 
 	ended := make(chan struct{})
 	masker := mask.New(a.config.Secrets)

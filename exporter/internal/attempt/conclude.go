@@ -10,6 +10,7 @@ import (
 
 	"github.com/kerbodyne/ke-1-build/exporter/internal/artifacts"
 	"github.com/kerbodyne/ke-1-build/exporter/internal/contract"
+	"github.com/kerbodyne/ke-1-build/exporter/internal/inputs"
 	"github.com/kerbodyne/ke-1-build/exporter/internal/store"
 	"github.com/kerbodyne/ke-1-build/exporter/internal/volume"
 )
@@ -45,9 +46,10 @@ func (a *attempt) verdict() contract.Finished {
 func (a *attempt) blame(ctx context.Context, err error) (contract.Outcome, string, int) {
 	var other *conflict
 	var unfit *artifacts.Unfit
+	var spoilt *inputs.Spoilt
 	var refused *store.Refused
 	switch {
-	case errors.As(err, &other) || errors.As(err, &unfit):
+	case errors.As(err, &other) || errors.As(err, &unfit) || errors.As(err, &spoilt):
 		return contract.ExportFailed, err.Error(), ExitHopeless
 	case errors.Is(context.Cause(ctx), errStopped):
 		return contract.Cancelled, "stopped while the artifacts were being stored", ExitFailed
@@ -82,6 +84,7 @@ func (a *attempt) conclude(finished contract.Finished, code int) (contract.Resul
 func (a *attempt) finish(ctx context.Context, finished contract.Finished, now time.Time) error {
 	finished.SchemaVersion = contract.SchemaVersion
 	finished.BuildTag = a.config.BuildTag
+	finished.Step = a.stepName()
 	finished.Attempt = a.number
 	finished.FinishedAt = contract.Timestamp(now)
 	finished.Durations = a.durations(now)

@@ -32,6 +32,9 @@ func (e *conflict) Error() string { return e.message }
 // Every build waits for this: the lease's blob is prepared while the manifest is looked for, and on an idle store there
 // are four requests one after the other.
 func (a *attempt) preflight(ctx context.Context) (*contract.Manifest, error) {
+	if err := a.findInputs(ctx); err != nil {
+		return nil, err
+	}
 	prepared := make(chan error, 1)
 	go func() { prepared <- a.lease.Prepare(ctx) }()
 	if built, err := a.findManifest(ctx); built != nil || err != nil {
@@ -49,7 +52,7 @@ func (a *attempt) preflight(ctx context.Context) (*contract.Manifest, error) {
 			break
 		}
 		if !waiting {
-			a.progress("another build of %s is running: waiting for it", a.config.BuildTag)
+			a.progress("another build of %s is running: waiting for it", a.config.Name())
 		}
 		select {
 		case <-ctx.Done():
@@ -79,9 +82,9 @@ func (a *attempt) findManifest(ctx context.Context) (*contract.Manifest, error) 
 	}
 	var found contract.Manifest
 	if err := json.Unmarshal(content, &found); err != nil || found.SchemaVersion != contract.SchemaVersion ||
-		found.BuildTag != a.config.BuildTag || found.Source.Tree == "" {
+		found.BuildTag != a.config.BuildTag || found.Step != a.stepName() || found.Source.Tree == "" {
 		return nil, &conflict{fmt.Sprintf("BUILD_TAG %s has a manifest that cannot be read: use another tag, or remove %s",
-			a.config.BuildTag, a.layout.Manifest())}
+			a.config.Name(), a.layout.Manifest())}
 	}
 	return &found, a.compare(&found)
 }
@@ -89,13 +92,13 @@ func (a *attempt) findManifest(ctx context.Context) (*contract.Manifest, error) 
 func (a *attempt) compare(found *contract.Manifest) error {
 	if found.Source.Tree != a.config.Source.Tree {
 		return &conflict{fmt.Sprintf("BUILD_TAG %s was built from another tree (%s) than this one (%s): use another tag",
-			a.config.BuildTag, describeSource(found.Source), describeSource(a.config.Source))}
+			a.config.Name(), describeSource(found.Source), describeSource(a.config.Source))}
 	}
 	if !slices.Equal(found.Command, a.config.Command) {
 		return &conflict{fmt.Sprintf("BUILD_TAG %s was built with another command (%s) than this one (%s): use another tag",
-			a.config.BuildTag, strings.Join(found.Command, " "), strings.Join(a.config.Command, " "))}
+			a.config.Name(), strings.Join(found.Command, " "), strings.Join(a.config.Command, " "))}
 	}
-	return nil
+	return a.compareStep(found)
 }
 
 func describeSource(source contract.Source) string {
@@ -124,6 +127,7 @@ func (a *attempt) record(ctx context.Context) error {
 		line, err := encodeLine(contract.Started{
 			SchemaVersion: contract.SchemaVersion,
 			BuildTag:      a.config.BuildTag,
+			Step:          a.stepName(),
 			Attempt:       n,
 			StartedAt:     contract.Timestamp(a.startedAt),
 			Job:           a.config.Job,
@@ -139,7 +143,7 @@ func (a *attempt) record(ctx context.Context) error {
 		}
 		return record.Write(ctx, line)
 	}
-	return fmt.Errorf("BUILD_TAG %s has had %d attempts already", a.config.BuildTag, maxAttempts)
+	return fmt.Errorf("BUILD_TAG %s has had %d attempts already", a.config.Name(), maxAttempts)
 }
 
 // wroteThis reports whether a blob that exists already is what this process wrote, and only the answer was lost.

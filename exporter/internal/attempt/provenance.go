@@ -59,15 +59,13 @@ func provenanceOf(m *contract.Manifest, encoded []byte, pod contract.Pod) statem
 		PredicateType: "https://slsa.dev/provenance/v1",
 		Predicate: provenance{
 			BuildDefinition: buildDefinition{
-				BuildType: buildType,
-				ExternalParameters: map[string]any{
-					"buildTag": m.BuildTag, "source": m.Source, "command": m.Command, "image": m.Image,
-				},
+				BuildType:          buildType,
+				ExternalParameters: parametersOf(m),
 				InternalParameters: map[string]any{"job": m.Job, "pod": pod, "attempt": m.Attempt},
-				ResolvedDependencies: []resource{
+				ResolvedDependencies: append([]resource{
 					{Name: "source", Digest: sourceDigest(m.Source)},
 					{Name: "image", URI: "docker://" + repository, Digest: map[string]string{"sha256": digest}},
-				},
+				}, inputsOf(m)...),
 			},
 			RunDetails: runDetails{
 				Builder: map[string]string{"id": builderID},
@@ -83,6 +81,30 @@ func provenanceOf(m *contract.Manifest, encoded []byte, pod contract.Pod) statem
 			},
 		},
 	}
+}
+
+func parametersOf(m *contract.Manifest) map[string]any {
+	parameters := map[string]any{
+		"buildTag": m.BuildTag, "source": m.Source, "command": m.Command, "image": m.Image,
+	}
+	if m.Step != "" {
+		parameters["step"], parameters["recipe"] = m.Step, m.Recipe
+	}
+	if len(m.Inputs) > 0 {
+		parameters["inputs"] = m.Inputs
+	}
+	return parameters
+}
+
+// inputsOf names the earlier steps by their manifests, which name their artifacts.
+func inputsOf(m *contract.Manifest) []resource {
+	resources := make([]resource, len(m.Inputs))
+	for i, input := range m.Inputs {
+		resources[i] = resource{
+			Name: "steps/" + input.Step + "/manifest.json", Digest: map[string]string{"sha256": input.SHA256},
+		}
+	}
+	return resources
 }
 
 // sourceDigest uses the names of in-toto's digest sets.

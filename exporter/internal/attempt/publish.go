@@ -16,6 +16,9 @@ import (
 
 // storeArtifacts returns the manifest without its log, which is still on its way.
 func (a *attempt) storeArtifacts(ctx context.Context) (*contract.Manifest, error) {
+	if a.config.ArtifactDir == "" {
+		return a.manifest([]contract.Artifact{}, nil, nil), nil
+	}
 	dir, err := a.volume.Artifacts()
 	if err != nil {
 		return nil, fmt.Errorf("the artifact directory cannot be read: %w", err)
@@ -35,9 +38,16 @@ func (a *attempt) storeArtifacts(ctx context.Context) (*contract.Manifest, error
 	if err != nil {
 		return nil, err
 	}
+	return a.manifest(stored, inventory.Links, inventory.Skipped), nil
+}
+
+func (a *attempt) manifest(stored []contract.Artifact, links []contract.Link, skipped []contract.Skipped) *contract.Manifest {
 	return &contract.Manifest{
 		SchemaVersion: contract.SchemaVersion,
 		BuildTag:      a.config.BuildTag,
+		Step:          a.stepName(),
+		Recipe:        a.recipe(),
+		Inputs:        a.inputRecords(),
 		Source:        a.config.Source,
 		Command:       a.config.Command,
 		Image:         a.config.Image,
@@ -45,9 +55,9 @@ func (a *attempt) storeArtifacts(ctx context.Context) (*contract.Manifest, error
 		Attempt:       a.number,
 		StartedAt:     contract.Timestamp(a.startedAt),
 		Artifacts:     stored,
-		Links:         inventory.Links,
-		Skipped:       inventory.Skipped,
-	}, nil
+		Links:         links,
+		Skipped:       skipped,
+	}
 }
 
 // publish writes what says that the tag is built, the manifest last.
@@ -102,7 +112,7 @@ func (a *attempt) publish(ctx context.Context, m *contract.Manifest, finished co
 	if err != nil && !errors.Is(err, store.ErrExists) {
 		return fail(err)
 	}
-	a.progress("%s is built: %d artifacts stored", a.config.BuildTag, finished.Artifacts)
+	a.progress("%s is built: %d artifacts stored", a.config.Name(), finished.Artifacts)
 	return a.result(finished), ExitExported
 }
 

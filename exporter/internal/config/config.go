@@ -29,8 +29,11 @@ type Config struct {
 	Image string
 	Job   contract.Job
 	Pod   contract.Pod
-	// ArtifactDir is only named in messages: the wrapper has moved what was in it to the shared volume.
+	// ArtifactDir is only named in messages: the wrapper has moved what was in it to the shared volume. Empty for a step
+	// that has no artifacts.
 	ArtifactDir string
+	// Step is the part of a pipeline that this build is; nil for a build that is none.
+	Step *Step
 	// LogInterval is the least time between two appends to the log.
 	LogInterval time.Duration
 	// Quiet: secrets are given, so that the build's output must not be seen in the pod's own log.
@@ -119,6 +122,12 @@ func FromEnvironment(getenv func(string) string) (Config, error) {
 		if err != nil {
 			problems = append(problems, "KE1_MASK_DIR: "+err.Error())
 		}
+	}
+	step, unfit := stepOf(getenv)
+	c.Step = step
+	problems = append(problems, unfit...)
+	if step != nil && getenv("KE1_ARTIFACT_DIR") == "" {
+		c.ArtifactDir = ""
 	}
 	if path := getenv("KE1_SIGNING_KEY_FILE"); path != "" {
 		if c.SigningKey, err = sign.ReadKey(path); err != nil {

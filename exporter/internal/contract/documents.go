@@ -60,6 +60,12 @@ type Skipped struct {
 	Reason string `json:"reason"`
 }
 
+// Input is an earlier step whose artifacts a step had: its name, and the digest of its manifest.json.
+type Input struct {
+	Step   string `json:"step"`
+	SHA256 string `json:"sha256"`
+}
+
 // Log is the stored log: Name is its path below <BUILD_TAG>/, Size and SHA256 are of the stored bytes.
 type Log struct {
 	Name   string `json:"name"`
@@ -105,6 +111,9 @@ type Durations struct {
 type Manifest struct {
 	SchemaVersion int        `json:"schemaVersion"`
 	BuildTag      string     `json:"buildTag"`
+	Step          string     `json:"step,omitempty"`
+	Recipe        string     `json:"recipe,omitempty"`
+	Inputs        []Input    `json:"inputs,omitempty"`
 	Source        Source     `json:"source"`
 	Command       []string   `json:"command"`
 	Image         string     `json:"image"`
@@ -127,6 +136,7 @@ type Manifest struct {
 type Started struct {
 	SchemaVersion int      `json:"schemaVersion"`
 	BuildTag      string   `json:"buildTag"`
+	Step          string   `json:"step,omitempty"`
 	Attempt       int      `json:"attempt"`
 	StartedAt     string   `json:"startedAt"`
 	Job           Job      `json:"job"`
@@ -143,6 +153,7 @@ type Started struct {
 type Finished struct {
 	SchemaVersion int       `json:"schemaVersion"`
 	BuildTag      string    `json:"buildTag"`
+	Step          string    `json:"step,omitempty"`
 	Attempt       int       `json:"attempt"`
 	FinishedAt    string    `json:"finishedAt"`
 	Outcome       Outcome   `json:"outcome"`

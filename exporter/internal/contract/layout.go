@@ -10,8 +10,19 @@ import (
 // BuildTag is an image tag, a blob prefix and a Kubernetes label value at once; see contract/layout.ts.
 var BuildTag = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?$`)
 
-// Layout gives the names of the blobs of one BUILD_TAG, below the container.
+// Step is the name of a pipeline's step: a blob prefix and a part of a Job's name; see contract/layout.ts.
+var Step = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$`)
+
+// Layout gives the names of the blobs of one build, below the container.
 type Layout string
+
+// LayoutOf is that of a BUILD_TAG or, where step is not empty, of one step of its pipeline.
+func LayoutOf(tag, step string) Layout {
+	if step == "" {
+		return Layout(tag)
+	}
+	return Layout(tag + "/steps/" + step)
+}
 
 func (tag Layout) Artifact(name string) string { return string(tag) + "/bin/" + name }
 func (tag Layout) Log(name string) string      { return string(tag) + "/" + name }

@@ -157,6 +157,29 @@ func (c *Container) Get(ctx context.Context, name string, limit int64) ([]byte, 
 	return content, nil
 }
 
+// Stream gives a blob's content; the reader makes the connection again where it breaks.
+func (c *Container) Stream(ctx context.Context, name string) (io.ReadCloser, error) {
+	response, err := c.client.NewBlobClient(name).DownloadStream(ctx, nil)
+	if err != nil {
+		return nil, explain("read", name, err)
+	}
+	return &stream{response.NewRetryReader(ctx, nil), name}, nil
+}
+
+// stream's errors have no credential in them.
+type stream struct {
+	io.ReadCloser
+	name string
+}
+
+func (s *stream) Read(p []byte) (int, error) {
+	n, err := s.ReadCloser.Read(p)
+	if err != nil && err != io.EOF {
+		err = explain("read", s.name, err)
+	}
+	return n, err
+}
+
 // Put writes a small blob, over one that may be there: ErrKept if the store lets nothing be written over.
 func (c *Container) Put(ctx context.Context, name, mediaType string, content []byte, metadata map[string]string) error {
 	return c.put(ctx, name, mediaType, content, metadata, nil)
