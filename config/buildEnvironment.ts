@@ -21,7 +21,9 @@ export interface EnvironmentSettings {
 }
 
 /** @throws UserError, one line, for the first thing that cannot be. */
-export function readEnvironmentSettings(config: ConfigSource): EnvironmentSettings & { readonly environments: Environments } {
+export function readEnvironmentSettings(
+    config: ConfigSource,
+): EnvironmentSettings & { readonly environments: Environments } {
     const read = new Reader(config);
     const environments = readEnvironments(config);
     const name = read.text("environment");
