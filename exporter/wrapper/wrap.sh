@@ -56,8 +56,8 @@ stop_before_build() {
 
 # What is left of a sidecar that has nothing more to do.
 idle() {
-    exec 9>&-
     trap 'exit 0' TERM INT
+    exec 9>&-
     while :; do
         sleep 3600 & wait "$!"
     done

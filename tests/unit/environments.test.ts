@@ -133,8 +133,8 @@ describe("a program with environments", () => {
         assert.deepEqual(named("build").args, ["make", "build"]);
         assert.equal(env("build").CFLAGS, "-O2");
         assert.deepEqual(named("build").resources, {
-            requests: { cpu: "2", memory: "1Gi" },
-            limits: { memory: "4Gi", cpu: "4" },
+            requests: { cpu: "2", memory: "1Gi", "ephemeral-storage": "0" },
+            limits: { memory: "4Gi", cpu: "4", "ephemeral-storage": "10Gi" },
         });
         assert.equal(pod().securityContext.runAsUser, 1234, "the exporter must be the same user");
         assert.equal(named("build").securityContext.readOnlyRootFilesystem, true);
