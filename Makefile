@@ -65,6 +65,7 @@ lint: node_modules/.stamp ## types, rules, format
 	@cd exporter && test -z "$$(gofmt -l .)" && go vet ./...
 
 unit: all ## tests without a cluster
+	@$(MAKE) --silent -C example/sidecars/junit test
 	@mkdir -p .ke1
 	@$(BIN)/mocha --config tests/mocharc.unit.json
 	@cd exporter && go test -count=1 -v ./... >../.ke1/exporter-tests.log 2>&1; status=$$?; \

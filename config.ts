@@ -6,6 +6,9 @@ import type { AdmissionSettings } from "./config/admission";
 import { readAdmission } from "./config/admission";
 import type { AzureSettings } from "./config/azure";
 import { guid, readAzureSettings } from "./config/azure";
+import type { EnvironmentSettings } from "./config/buildEnvironment";
+import { readEnvironmentSettings, withEnvironment } from "./config/buildEnvironment";
+import type { Environments } from "./config/environments";
 import { amountOf, memorySteps } from "./config/memory";
 import type { CheckoutSettings, MirrorSettings } from "./config/mirror";
 import { readCheckout, readMirrors } from "./config/mirror";
@@ -36,7 +39,7 @@ export interface SourceSettings extends CheckoutSettings {
 }
 
 /** The stack's configuration, checked and with its defaults. Pulumi.yaml says what each key is for. */
-export interface Settings extends SourceSettings, Placement, MirrorSettings {
+export interface Settings extends SourceSettings, Placement, MirrorSettings, EnvironmentSettings {
     readonly artifactDirectory: string;
     readonly imageName: string;
     /** Empty where the Dockerfile is given no BASE_IMAGE. */
@@ -84,6 +87,7 @@ export interface Settings extends SourceSettings, Placement, MirrorSettings {
     readonly admission: AdmissionSettings;
     /** Present for the target `azure`. */
     readonly azure?: AzureSettings;
+    readonly environments: Environments;
     /** Whether any part of the embedded platform is used. */
     readonly usesPlatform: boolean;
 }
@@ -112,7 +116,7 @@ export function readSettings(
     stack: { readonly project: string; readonly stack: string },
     environment: NodeJS.ProcessEnv = process.env,
 ): Settings {
-    const read = new Reader(config);
+    const read = new Reader(withEnvironment(config));
     const target = read.choice("target", ["local", "azure"]);
     const where = target === "azure" ? readAzure(read) : readLocal(read);
     const memoryRequest = read.matching("memoryRequest", "128Mi", quantity, "a quantity such as 512Mi");
@@ -133,6 +137,7 @@ export function readSettings(
         ...readPlacement(read, readSpot(read, target)),
         ...readMirrors(read, where.usesPlatform && !hasOwnCluster(read), namespace),
         admission: readAdmission(read, target === "local" && !hasOwnCluster(read)),
+        ...readEnvironmentSettings(config),
         artifactDirectory: read.matching(
             "artifactDirectory",
             "bin",
@@ -246,7 +251,7 @@ function readLaunchers(read: Reader, target: Target): readonly string[] {
 
 /** The part of the configuration that says what to build; the environment overrides it as in `readSettings`. */
 export function readSourceSettings(config: ConfigSource, environment: NodeJS.ProcessEnv = process.env): SourceSettings {
-    const read = new Reader(config);
+    const read = new Reader(withEnvironment(config));
     return {
         ...readPipelineSettings(read, environment),
         source: environment["SOURCE"] || read.text("source", "example/ke-1"),

@@ -142,6 +142,7 @@ const launched = plans.map((plan) => {
         manifestUrl: result.manifestUrl,
         artifacts: result.artifacts,
         durations: result.durations,
+        summaries: result.summaries,
     };
 });
 

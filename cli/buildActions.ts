@@ -27,6 +27,7 @@ export interface StackOptions {
 export interface LogsOptions extends StackOptions {
     readonly follow: boolean;
     readonly offset: string;
+    readonly container?: string;
 }
 
 export interface ArtifactsOptions extends StackOptions {
@@ -89,7 +90,13 @@ export async function logs(tag: string | undefined, options: LogsOptions): Promi
     const end = await showLog(
         store,
         key,
-        { follow: options.follow, offset, pollInterval: pollIntervalFor(containerUrl), startLimit: 60_000 },
+        {
+            follow: options.follow,
+            container: options.container,
+            offset,
+            pollInterval: pollIntervalFor(containerUrl),
+            startLimit: 60_000,
+        },
         async (bytes) => written(view ? view.show(bytes) : bytes),
         AbortSignal.any([interrupted.signal, unread.signal]),
     );

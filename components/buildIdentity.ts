@@ -2,6 +2,7 @@ import * as command from "@pulumi/command";
 import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 
+import { credentialSecret } from "../config/environments";
 import { commonLabels } from "./labels";
 
 export interface BuildIdentityArgs {
@@ -53,7 +54,7 @@ export class BuildIdentity extends pulumi.ComponentResource {
                     KE1_KUBECONFIG: args.kubeconfig,
                     KE1_KUBE_CONTEXT: args.kubeContext,
                     KE1_NAMESPACE: args.namespace,
-                    KE1_SECRET: "ke1-blob-credential",
+                    KE1_SECRET: credentialSecret,
                     KE1_VALID_FROM: args.validFrom,
                 },
                 addPreviousOutputInEnv: false,

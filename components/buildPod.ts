@@ -3,13 +3,15 @@ import type * as pulumi from "@pulumi/pulumi";
 
 import { sourceContainer } from "../contract/labels";
 import type { SourceIdentity } from "../contract/manifest";
+import type { EnvironmentSettings } from "../config/buildEnvironment";
+import { environmentParts } from "./buildEnvironment";
 import type { CheckoutArgs } from "./checkout";
 import { checkoutParts, noCheckout } from "./checkout";
 import type { PlacementArgs } from "./placement";
 import { placementOf } from "./placement";
 
 /** What a build's pod is made of. */
-export interface BuildPodArgs extends PlacementArgs {
+export interface BuildPodArgs extends PlacementArgs, EnvironmentSettings {
     readonly buildTag: string;
     readonly source: SourceIdentity;
     /** Seconds since 1970, given to the build as SOURCE_DATE_EPOCH. */
@@ -75,8 +77,9 @@ const inputsDirectory = "/ke1/inputs";
  * Tells the cluster's webhook to give a pod the token of its service account's identity, and which containers not to give
  * it to (https://azure.github.io/azure-workload-identity/docs/topics/service-account-labels-and-annotations.html#pod).
  */
-export function workloadIdentity({ checkout }: BuildPodArgs) {
-    const others = ["build", ...(checkout ? [sourceContainer] : [])];
+export function workloadIdentity({ checkout, companions: { initContainers, sidecars } }: BuildPodArgs) {
+    const companions = [...initContainers, ...sidecars].map(({ name }) => name);
+    const others = ["build", ...(checkout ? [sourceContainer] : []), ...companions];
     return {
         labels: { "azure.workload.identity/use": "true" },
         annotations: { "azure.workload.identity/skip-containers": others.join(";") },
@@ -101,6 +104,8 @@ export function podSpecOf(args: BuildPodArgs, memoryLimit: string): k8s.types.in
     };
     const pod = { resources, securityContext: restricted, diskLimit: args.diskLimit };
     const checkout = args.checkout ? checkoutParts(args.checkout, pod) : noCheckout;
+    const environment = environmentParts(args);
+    const initContainers = [...checkout.initContainers, ...environment.initContainers];
     return {
         restartPolicy: "Never",
         serviceAccountName: args.serviceAccount,
@@ -124,13 +129,13 @@ export function podSpecOf(args: BuildPodArgs, memoryLimit: string): k8s.types.in
             fsGroupChangePolicy: "OnRootMismatch",
             seccompProfile: { type: "RuntimeDefault" },
         },
-        ...(checkout.initContainers.length > 0 ? { initContainers: [...checkout.initContainers] } : {}),
+        ...(initContainers.length > 0 ? { initContainers } : {}),
         containers: [
             {
                 name: "build",
                 image: args.image,
                 imagePullPolicy: "IfNotPresent",
-                ...(checkout.workingDir === undefined ? {} : { workingDir: checkout.workingDir }),
+                workingDir: environment.build.workingDir ?? checkout.workingDir,
                 command: ["/bin/sh", `${wrapperDirectory}/wrap`],
                 // Not left to the image's ENTRYPOINT: make as PID 1 would not end on SIGTERM (see the wrapper).
                 args: args.usesBuildWrapper ? ["--init", "make", "build-wrapper"] : [...args.command],
@@ -141,17 +146,19 @@ export function podSpecOf(args: BuildPodArgs, memoryLimit: string): k8s.types.in
                     { name: "KE1_WRAP", value: `/bin/sh ${wrapperDirectory}/wrap` },
                     { name: "KE1_ARTIFACT_DIR", value: args.artifactDirectory },
                     ...checkout.environment,
+                    ...environment.build.env.filter(({ name }) => args.step?.env[name] === undefined),
                     ...Object.entries(args.step?.env ?? {}).map(([name, value]) => ({ name, value })),
                 ],
                 resources: {
                     requests: { ...resources.requests, ...args.extendedResources },
-                    limits: { ...resources.limits, ...args.extendedResources },
+                    limits: { ...resources.limits, ...args.extendedResources, ...environment.build.limits },
                 },
-                securityContext: restricted,
+                securityContext: { ...restricted, ...environment.build.securityContext },
                 volumeMounts: [
                     shared,
                     { name: "wrapper", mountPath: wrapperDirectory, readOnly: true },
                     ...checkout.volumeMounts,
+                    ...environment.build.volumeMounts,
                     ...inputs.mounts.map((mount) => ({ ...mount, readOnly: true })),
                 ],
             },
@@ -175,12 +182,14 @@ export function podSpecOf(args: BuildPodArgs, memoryLimit: string): k8s.types.in
                     field("KE1_POD_NAME", "metadata.name"),
                     field("KE1_POD_UID", "metadata.uid"),
                     field("KE1_NODE_NAME", "spec.nodeName"),
+                    ...environment.exporter.env,
                 ],
                 resources: { requests: { cpu: "10m", memory: "32Mi" }, limits: { memory: "256Mi" } },
                 securityContext: { ...restricted, readOnlyRootFilesystem: true },
                 volumeMounts: [
                     shared,
                     ...secrets.map(({ name, directory }) => ({ name, mountPath: directory, readOnly: true })),
+                    ...environment.exporter.volumeMounts,
                     ...inputs.mounts,
                 ],
             },
@@ -191,6 +200,7 @@ export function podSpecOf(args: BuildPodArgs, memoryLimit: string): k8s.types.in
             ...secrets.map(({ name, secretName }) => ({ name, secret: { secretName, defaultMode: 0o440 } })),
             ...inputs.volumes,
             ...checkout.volumes,
+            ...environment.volumes,
         ],
     };
 }

@@ -30,6 +30,8 @@ export interface NamedJobArgs extends JobArgs {
 const exporterConflict = 3;
 /** The wrapper's exit code when the build is not to blame: it was turned away or told to end (docs/exporter.md). */
 const notTheBuildsFault = 75;
+/** The exit code of a shell that SIGTERM ended before it had begun: its pod is taken away. */
+const terminated = 143;
 /** The exporter's exit code when it could not store what the build left, or when the build failed. */
 const exporterFailed = 1;
 /** The exporter's exit code for a configuration that it cannot work with. */
@@ -100,6 +102,12 @@ export function jobOf(args: NamedJobArgs, podSpec: k8s.types.input.core.v1.PodSp
                             values: [0, notTheBuildsFault],
                         },
                     },
+                    // One that failed by itself ends with 0, for the exporter to say (docs/environments.md). What is
+                    // left was killed, or could not be started, and would be again.
+                    ...args.companions.initContainers.map(({ name: containerName }) => ({
+                        action: "FailJob",
+                        onExitCodes: { containerName, operator: "NotIn", values: [0, notTheBuildsFault, terminated] },
+                    })),
                 ],
             },
             template: {

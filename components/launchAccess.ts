@@ -11,7 +11,7 @@ export interface LaunchAccessArgs {
 
 /**
  * What a person needs in the cluster to launch a build, await it, and say why it failed: to make, watch, suspend and
- * remove Jobs, and to see their pods and events. Nothing of Secrets, and no way into a pod.
+ * remove Jobs, and to see their pods, logs and events. Nothing of Secrets, and no way into a pod.
  */
 export class LaunchAccess extends pulumi.ComponentResource {
     public constructor(name: string, args: LaunchAccessArgs, opts?: pulumi.ComponentResourceOptions) {
@@ -32,6 +32,8 @@ export class LaunchAccess extends pulumi.ComponentResource {
                     },
                     // To delete: a pod of a node that is lost would keep its build from being started again.
                     { apiGroups: [""], resources: ["pods"], verbs: [...look, "delete"] },
+                    // What an init container printed that was killed: there was no exporter yet to store it.
+                    { apiGroups: [""], resources: ["pods/log"], verbs: ["get"] },
                     { apiGroups: [""], resources: ["events"], verbs: [...look, "create"] },
                     // A queued Job is cancelled through its Workload.
                     { apiGroups: ["kueue.x-k8s.io"], resources: ["workloads"], verbs: ["get", "list", "patch"] },

@@ -18,5 +18,7 @@ export function stepArgs<Args extends StepsArgs>(args: Args, plan: StepPlan): Ar
         cpuRequest: plan.cpuRequest,
         memoryRequest: plan.memoryRequest,
         diskLimit: plan.diskLimit,
+        environment: plan.environment ?? args.environment,
+        runAsUser: plan.environment?.security.runAsUser ?? args.runAsUser,
     };
 }

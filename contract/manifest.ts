@@ -41,6 +41,28 @@ export interface LogRecord {
     readonly sha256: string;
 }
 
+/** An init container or a sidecar of a build (docs/environments.md). */
+export interface Companion {
+    readonly name: string;
+    readonly role: "init" | "sidecar";
+    /** The log's path below `<BUILD_TAG>/`. */
+    readonly log: string;
+}
+
+/** How an init container or a sidecar ended. */
+export interface CompanionEnd {
+    readonly name: string;
+    readonly role: "init" | "sidecar";
+    /** Absent where it was killed, or is not known to have ended. */
+    readonly exitCode?: number;
+    /** One line for a person, where it did not go as it should. */
+    readonly problem?: string;
+    readonly log?: LogRecord;
+}
+
+/** What sidecars said of a build, by the sidecar's name: JSON objects, at most 64 KiB all together. */
+export type Summaries = Readonly<Record<string, Readonly<Record<string, unknown>>>>;
+
 /** `<BUILD_TAG>/manifest.json`: written last, once, with `If-None-Match: *`. Its presence means built. */
 export interface Manifest {
     readonly schemaVersion: 1;
@@ -64,6 +86,8 @@ export interface Manifest {
     readonly links?: readonly ArtifactLink[];
     /** Files that could not be taken along, with the reason: sockets, devices, links that leave the directory. */
     readonly skipped?: readonly { readonly name: string; readonly reason: string }[];
+    readonly companions?: readonly CompanionEnd[];
+    readonly summaries?: Summaries;
 }
 
 /** `<BUILD_TAG>/attempts/<n>/started.json`: the exporter of attempt n is about to let the build run. */
@@ -80,6 +104,7 @@ export interface AttemptStarted {
     readonly command: readonly string[];
     /** The log's path below `<BUILD_TAG>/`. */
     readonly log: string;
+    readonly companions?: readonly Companion[];
 }
 
 /** `<BUILD_TAG>/attempts/<n>/finished.json`: how attempt n ended, also when it failed. */
@@ -94,9 +119,12 @@ export interface AttemptFinished {
     readonly exitCode?: number;
     /** One line for a person. */
     readonly message?: string;
+    /** Of an init container, where that is what failed. */
     readonly log?: LogRecord;
     readonly artifacts: number;
     readonly durations: { readonly buildSeconds: number; readonly exportSeconds: number };
+    readonly companions?: readonly CompanionEnd[];
+    readonly summaries?: Summaries;
 }
 
 /**

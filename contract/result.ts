@@ -1,4 +1,4 @@
-import type { Artifact } from "./manifest";
+import type { Artifact, Summaries } from "./manifest";
 import type { Outcome } from "./outcome";
 
 /** An artifact and where to get it. */
@@ -19,6 +19,8 @@ export interface BuildResult {
     readonly attempt: number;
     /** Seconds. */
     readonly durations: { readonly buildSeconds: number; readonly exportSeconds: number };
+    /** Absent where no sidecar said anything. */
+    readonly summaries?: Summaries;
 }
 
 /** The engine keeps the result in its state and reads it at each run: a build of ten thousand files must not swell it. */

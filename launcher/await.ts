@@ -6,6 +6,7 @@ import { maxListedArtifacts } from "../contract/result";
 import type { AwaitListener, AwaitRequest, Ending } from "./awaitedBuild";
 import { AwaitedBuild } from "./awaitedBuild";
 import type { Cluster } from "./cluster";
+import { troubleOf } from "./companions";
 import type { BuildStore } from "./store";
 
 /**
@@ -36,6 +37,7 @@ export async function awaitBuild(
     if ("failure" in ending) {
         throw ending.failure;
     }
+    troubleOf(ending.manifest.companions).forEach((line) => listener.phase(`warning: ${line}`));
     return resultOf(store, ending.manifest, build.hasMade(ending.manifest) ? "Succeeded" : "AlreadyBuilt");
 }
 
@@ -53,5 +55,6 @@ export function resultOf(store: BuildStore, manifest: Manifest, outcome: Outcome
         artifactCount: manifest.artifacts.length,
         attempt: manifest.attempt,
         durations: manifest.durations,
+        ...(manifest.summaries ? { summaries: manifest.summaries } : {}),
     };
 }

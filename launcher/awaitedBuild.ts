@@ -10,8 +10,10 @@ import type { Watchdogs } from "../contract/watchdogs";
 import { AttemptLog } from "./attemptLog";
 import { BuildFailure } from "./buildFailure";
 import { isQueued } from "./cluster";
+import { failedInit, initOutOfMemory, keepInitLog, summaryLines } from "./companions";
 import type { BuildChange, Cluster } from "./cluster";
 import { eventsOf, recordPodInfo } from "./explanation";
+import { presentable } from "./logFollower";
 import { Patience } from "./patience";
 import {
     buildContainer,
@@ -264,7 +266,8 @@ export class AwaitedBuild {
     private showPhase(phase: Phase | undefined): void {
         // By name: kubelet's messages on a pull that fails take turns. Why there is no node is known a moment later.
         const isExplained = phase?.name === "unscheduled" && phase.detail !== "";
-        const name = isExplained ? "waiting for a node" : (phase?.name ?? "");
+        const init = phase?.name === "initializing" ? ` ${phase.container}` : "";
+        const name = isExplained ? "waiting for a node" : `${phase?.name ?? ""}${init}`;
         if (name !== this.lastPhase) {
             this.lastPhase = name;
             this.phaseSince = Date.now();
@@ -319,9 +322,15 @@ export class AwaitedBuild {
         if (this.pod && outOfMemory(this.pod)) {
             return this.failure("OutOfMemory", outcomeOfFailedJob(this.job ?? {}, this.pod).message, finished.exitCode);
         }
-        if (finished.exitCode === undefined && this.pod && this.job) {
+        const others = /^the (init container|sidecar) /.test(finished.message ?? "");
+        if (finished.exitCode === undefined && !others && this.pod && this.job) {
             const refined = outcomeOfFailedJob(this.job, this.pod);
             return this.failure(refined.outcome, refined.message, refined.exitCode);
+        }
+        summaryLines(finished.summaries).forEach((line) => this.listener.phase(line));
+        if (finished.log) {
+            // An init container's, where that is what failed.
+            this.log.path = `${this.request.buildTag}/${finished.log.name}`;
         }
         const plain = finished.message === undefined || finished.message.startsWith("the build ended with exit code");
         return this.failure(
@@ -369,7 +378,11 @@ export class AwaitedBuild {
         const unstartable = this.pod && startFailure(this.pod);
         if (unstartable !== undefined) {
             // The exporter waits for a build that will never come.
-            return this.giveUp("BuildFailed", `the build's container cannot be started: ${unstartable}`);
+            return this.giveUp("BuildFailed", unstartable);
+        }
+        const hungry = this.pod && initOutOfMemory(this.pod);
+        if (hungry !== undefined && this.pod && phaseOf(this.pod).name !== "running" && !this.podHasEnded()) {
+            return this.giveUp("OutOfMemory", `the container \`${hungry}\` used more memory than its limit`);
         }
         const overDisk = this.pod && diskExceeded(this.pod);
         if (overDisk !== undefined && !(this.job && jobEnd(this.job))) {
@@ -544,6 +557,7 @@ export class AwaitedBuild {
         if (this.log.attempt === undefined && this.job) {
             await this.log.follow(this.pod?.metadata?.uid);
         }
+        await this.keepInitLog();
         const events = outcome === "BuildFailed" ? [] : await this.events();
         // Without a Job there is nothing that the cluster knows and the store does not.
         if (this.job) {
@@ -563,6 +577,25 @@ export class AwaitedBuild {
         const { attempt, path: log } = this.log;
         const details = { exitCode, attempt, log, events, job: this.jobName, wantsMemory };
         return { failure: new BuildFailure(outcome, message, details) };
+    }
+
+    /** Where no exporter has begun, what an init container printed is in the pod alone, and goes with it. */
+    private async keepInitLog(): Promise<void> {
+        const { namespace, buildTag } = this.request;
+        const init = this.pod && failedInit(this.pod);
+        if (!this.pod || !init || this.log.attempt !== undefined) {
+            return;
+        }
+        try {
+            const kept = await keepInitLog(this.cluster, this.store, { namespace, buildTag, pod: this.pod }, init);
+            this.log.path = kept?.path;
+            kept?.text
+                .replace(/\n$/, "")
+                .split("\n")
+                .forEach((line) => this.listener.logLine(presentable(`[${init.name}] ${line}`)));
+        } catch (error) {
+            this.listener.phase(`the log of the init container ${init.name} was not kept: ${messageOf(error)}`);
+        }
     }
 
     private async events(): Promise<readonly string[]> {

@@ -26,8 +26,8 @@ export interface ClusterOptions {
 }
 
 /**
- * What the launcher asks of a cluster. Needs get, list, watch and patch on Jobs, get, list, watch and delete on pods, and to
- * look at and make events.
+ * What the launcher asks of a cluster. Needs get, list, watch and patch on Jobs, get, list, watch and delete on pods, to see
+ * their logs, and to look at and make events.
  */
 export class Cluster {
     private readonly batch: BatchV1Api;
@@ -149,6 +149,12 @@ export class Cluster {
     /** Writes events on Jobs. */
     public eventWriter(): EventWriter {
         return eventWriter(this.batch, this.core);
+    }
+
+    /** What a container has printed, or the beginning of it; undefined without the permission to see it. */
+    public async containerLog(namespace: string, name: string, container: string): Promise<string | undefined> {
+        const limitBytes = 16 * 1024 * 1024;
+        return this.core.readNamespacedPodLog({ namespace, name, container, limitBytes }).catch(() => undefined);
     }
 
     /** Creates the Secret, or gives it new content. The content goes nowhere else. */

@@ -2,6 +2,7 @@ import type { V1ContainerStatus, V1Job, V1Pod } from "@kubernetes/client-node";
 
 import type { ExporterResult } from "../contract/manifest";
 import type { Outcome } from "../contract/outcome";
+import { failedInit, initOutOfMemory, runningInit, unstartableCompanion } from "./companions";
 import { sourceFailure, sourceStatus } from "./sourceFailure";
 
 /** The containers of a build's pod. */
@@ -12,6 +13,7 @@ export const exporterContainer = "exporter";
 export type Phase =
     | { readonly name: "unscheduled"; readonly detail: string }
     | { readonly name: "preparing" }
+    | { readonly name: "initializing"; readonly container: string }
     | { readonly name: "pullFailing"; readonly container: string; readonly detail: string }
     /** The working copy is being made, which may take as long as it takes. */
     | { readonly name: "fetching" }
@@ -52,6 +54,10 @@ export function phaseOf(pod: V1Pod): Phase {
     if (sourceStatus(pod)?.state?.running) {
         return { name: "fetching" };
     }
+    const init = runningInit(pod);
+    if (init !== undefined) {
+        return { name: "initializing", container: init };
+    }
     const running = statusOf(pod, buildContainer)?.state;
     return running?.running || running?.terminated ? { name: "running" } : { name: "preparing" };
 }
@@ -65,6 +71,8 @@ export function describePhase(phase: Phase | undefined, pod: V1Pod | undefined):
             return phase.detail === "" ? "queued" : `waiting for a node: ${phase.detail}`;
         case "preparing":
             return `starting on ${pod?.spec?.nodeName ?? "a node"}`;
+        case "initializing":
+            return `running the init container \`${phase.container}\``;
         case "pullFailing":
             return `cannot start \`${phase.container}\`: ${phase.detail}`;
         case "fetching":
@@ -104,16 +112,24 @@ export function exporterKilled(pod: V1Pod): number | undefined {
     return code !== undefined && code > 3 ? code : undefined;
 }
 
-/** Whether the kernel's OOM killer struck in a container. */
+/** The container in which the kernel's OOM killer struck; a sidecar is none of these. */
 export function outOfMemory(pod: V1Pod): string | undefined {
+    const init = initOutOfMemory(pod);
+    if (init !== undefined) {
+        return init;
+    }
     return pod.status?.containerStatuses?.find((status) => status.state?.terminated?.reason === "OOMKilled")?.name;
 }
 
-/** Why the build's container could not be started at all, for example an image without a shell. */
+/** Which container could not be started at all, and why: for example an image without a shell. */
 export function startFailure(pod: V1Pod): string | undefined {
+    const companion = unstartableCompanion(pod);
+    if (companion) {
+        return `the container \`${companion.name}\` cannot be started: ${companion.message ?? ""}`;
+    }
     const ended = statusOf(pod, buildContainer)?.state?.terminated;
     return ended && ["StartError", "ContainerCannotRun"].includes(ended.reason ?? "")
-        ? (ended.message ?? ended.reason)
+        ? `the build's container cannot be started: ${ended.message ?? ended.reason ?? ""}`
         : undefined;
 }
 
@@ -181,6 +197,15 @@ export function outcomeOfFailedJob(
     const why = disruption(pod);
     if (why) {
         return { outcome: "Disrupted", message: why };
+    }
+    const init = failedInit(pod);
+    if (init) {
+        const { name, exitCode } = init;
+        return {
+            outcome: "BuildFailed",
+            message: `the init container \`${name}\` ended with exit code ${exitCode}`,
+            exitCode,
+        };
     }
     const killed = exporterKilled(pod);
     if (killed !== undefined) {

@@ -10,6 +10,9 @@ import type { PipelineResult } from "../contract/pipeline";
 /** The store knows the login, and no role of it that allows this: one that was just assigned may not be known yet. */
 export class NotYetAllowed extends UserError {}
 
+/** https://learn.microsoft.com/rest/api/storageservices/append-block: the least that any version takes, in bytes. */
+const appendLimit = 4 * 1024 * 1024;
+
 /** A build that the store knows of. */
 export interface StoredAttempt {
     readonly attempt: number;
@@ -155,6 +158,21 @@ export class BuildStore {
         await this.asked(async () => {
             await blob.createIfNotExists({ blobHTTPHeaders: { blobContentType: "application/json" } }).catch(isThere);
             await blob.appendBlock(line, Buffer.byteLength(line));
+        });
+    }
+
+    /** Writes a log as a whole: an append blob, as all logs are. One that is there already is left as it is. */
+    public async putLog(path: string, text: string): Promise<void> {
+        const content = Buffer.from(text);
+        const blob = this.container.getAppendBlobClient(path);
+        await this.asked(async () => {
+            const made = await blob.createIfNotExists({
+                blobHTTPHeaders: { blobContentType: "text/plain; charset=utf-8" },
+            });
+            for (let offset = 0; made.succeeded && offset < content.length; offset += appendLimit) {
+                const block = content.subarray(offset, offset + appendLimit);
+                await blob.appendBlock(block, block.length);
+            }
         });
     }
 

@@ -93,6 +93,7 @@ function stateOf(job: V1Job | undefined, pod: V1Pod | undefined, now: number): S
             return "pull";
         case "preparing":
             return "create";
+        case "initializing":
         case "fetching":
         case "running":
         case "ended":

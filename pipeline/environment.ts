@@ -1,4 +1,5 @@
-import { UserError } from "../contract/errors";
+import type { Environments, ResolvedEnvironment } from "../config/environments";
+import { checkBuildEnvironment, resolveEnvironment } from "../config/environments";
 
 /** What a build environment of the stack's configuration gives to a step; the step's own comes before it. */
 export interface StepEnvironment {
@@ -10,12 +11,27 @@ export interface StepEnvironment {
         readonly memoryLimit?: string;
         readonly disk?: string;
     };
+    /** All of it: volumes, security and working directory are as for a build. */
+    readonly whole?: ResolvedEnvironment;
 }
 
 /** Finds an environment by its name; throws UserError, one line, where there is none. */
 export type FindEnvironment = (name: string) => StepEnvironment;
 
-/** For a stack that configures none. */
-export const noEnvironments: FindEnvironment = (name) => {
-    throw new UserError(`there is no build environment ${name}: the stack's configuration has none`);
-};
+/** Those of a stack. What an environment runs is not a step's: that has commands of its own. */
+export function environmentsOf(environments: Environments): FindEnvironment {
+    return (name) => {
+        const whole = checkBuildEnvironment(resolveEnvironment(environments, name));
+        const { cpuRequest: cpu, memoryRequest: memory, memoryLimit } = whole.resources;
+        return {
+            whole,
+            image: whole.image === "" ? undefined : whole.image,
+            env: whole.env,
+            resources: {
+                ...(cpu === undefined ? {} : { cpu }),
+                ...(memory === undefined ? {} : { memory }),
+                ...(memoryLimit === undefined ? {} : { memoryLimit }),
+            },
+        };
+    };
+}

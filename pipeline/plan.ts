@@ -1,11 +1,12 @@
 import * as path from "node:path";
 
 import { amountOf, memorySteps } from "../config/memory";
+import type { Environments, ResolvedEnvironment } from "../config/environments";
 import { UserError } from "../contract/errors";
 import type { PipelineDefinition, StepDefinition } from "./definition";
 import { PipelineError } from "./definition";
 import type { FindEnvironment } from "./environment";
-import { noEnvironments } from "./environment";
+import { environmentsOf } from "./environment";
 import { readPipelineFile } from "./read";
 import { recipeOf } from "./recipe";
 
@@ -32,6 +33,8 @@ export interface StepPlan {
     /** Never empty. */
     readonly memorySteps: readonly string[];
     readonly diskLimit: string;
+    /** Absent for that of the stack's builds. */
+    readonly environment?: ResolvedEnvironment;
 }
 
 /**
@@ -45,6 +48,7 @@ export interface PipelineSettings extends StepDefaults {
     /** Relative to the project. */
     readonly pipeline: string;
     readonly pipelineVariables: Readonly<Record<string, string>>;
+    readonly environments: Environments;
 }
 
 /** What a pipeline is run for. */
@@ -82,7 +86,7 @@ export function planPipeline(
             `${definition.file} has ${size} bytes of stages; at most ${largestDefinition} may be: put long scripts into the source`,
         );
     }
-    return { definition, steps: planSteps(definition, settings, noEnvironments) };
+    return { definition, steps: planSteps(definition, settings, environmentsOf(settings.environments)) };
 }
 
 /**
@@ -138,6 +142,7 @@ function planStep(step: StepDefinition, defaults: StepDefaults, environment: Fin
         memoryRequest,
         memorySteps: memorySteps(memoryLimit, isMore ? defaults.memoryRetryLimit : ""),
         diskLimit: resources.disk ?? defaults.diskLimit,
+        environment: found.whole,
     };
 }
 

@@ -21,7 +21,7 @@ interface Container {
 
 interface Volume {
     readonly name?: string;
-    readonly secret?: object;
+    readonly secret?: { readonly secretName?: string };
     readonly csi?: object;
     readonly hostPath?: object;
     readonly projected?: {
@@ -155,7 +155,8 @@ const skipped = "azure.workload.identity/skip-containers";
 
 export const credentials = policy<Job>({
     name: "credentials",
-    description: "The exporter, and who gets the source, alone hold a credential: what is built never sees one.",
+    description:
+        "The exporter alone holds its credentials, who gets the source that for it, and what is built never sees any.",
     types: job,
     examine: (resource, check) => {
         const pod = podOf(resource);
@@ -185,14 +186,9 @@ export const credentials = policy<Job>({
             const name = nameOf(container);
             check(() => {
                 const mounted = container.volumeMounts?.map((mount) => mount.name) ?? [];
-                const getsSource =
-                    container.name === sourceContainer &&
-                    pod.initContainers?.some((init) => init.name === sourceContainer);
                 const held = (pod.volumes ?? []).filter(
                     (each) =>
-                        mounted.includes(each.name) &&
-                        holdsCredential(each) &&
-                        !(getsSource && each.name === gitSecret),
+                        mounted.includes(each.name) && holdsCredential(each) && !isOwnSecret(pod, container, each),
                 );
                 return held.length > 0
                     ? `${name}: leave out the mount of ${held.map((each) => each.name).join(", ")}: it holds a credential`
@@ -207,6 +203,27 @@ export const credentials = policy<Job>({
         }
     },
 });
+
+/**
+ * Whether it is a Secret that an init container or a sidecar may have: what is built does not run there. None of the
+ * exporter's is, under whatever volume.
+ */
+function isOwnSecret(pod: PodSpec, container: Container, { name: volume, secret, csi, projected }: Volume): boolean {
+    if (volume === gitSecret && container.name !== sourceContainer) {
+        return false;
+    }
+    const isBeside = pod.initContainers?.some(({ name }) => name === container.name) ?? false;
+    if (!isBeside || !secret || csi || projected) {
+        return false;
+    }
+    const isExporters = (volume: Volume) =>
+        pod.containers
+            ?.find(({ name }) => name === exporter)
+            ?.volumeMounts?.some((mount) => mount.name === volume.name) ?? false;
+    return !(pod.volumes ?? []).some(
+        (each) => isExporters(each) && each.secret && each.secret.secretName === secret.secretName,
+    );
+}
 
 function holdsCredential({ secret, csi, projected }: Volume): boolean {
     const sources = projected?.sources ?? [];

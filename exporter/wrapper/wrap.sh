@@ -13,6 +13,11 @@
 #     75   when the build cannot be blamed: the exporter turned it away (the reason is printed), or it was told to end
 #     125  when the build could not be started
 #
+# With KE1_ROLE=sidecar or KE1_ROLE=init it runs a container that is beside a build or before it, on a volume of its own:
+# nothing is handed back, and how it went is for the exporter to say. A sidecar's wrapper stays when its command has ended,
+# as Kubernetes would start it again; an init container's ends with 0 even where its command failed, so that the exporter
+# comes to be and stores its log.
+#
 # On the volume: `alive`, a FIFO that this process holds open as long as it lives; `log`; `artifacts/`; and `exit.json`,
 # written whole as the last act. docs/exporter.md has the details.
 
@@ -49,8 +54,20 @@ stop_before_build() {
     exit 125
 }
 
+# What is left of a sidecar that has nothing more to do.
+idle() {
+    trap 'exit 0' TERM INT
+    exec 9>&-
+    while :; do
+        sleep 3600 & wait "$!"
+    done
+}
+
 # Must come before anything is written to the FIFO: nobody reads it then.
 heed_exporter() {
+    if [ "$role" = sidecar ] && { [ -e "$shared/skip" ] || [ -e "$shared/refuse" ]; }; then
+        idle
+    fi
     if [ -e "$shared/skip" ]; then
         echo "ke1: built already, nothing to run" >&2
         exit 0
@@ -72,6 +89,28 @@ shared=$(cd -P -- "${KE1_DIR:-/nonexistent}" 2>/dev/null && pwd -P) || stop_befo
 # As PID 1, the kernel drops a signal that has no handler.
 trap 'exit 143' TERM
 trap 'exit 130' INT
+role=${KE1_ROLE:-build}
+unset KE1_ROLE
+
+case $role in
+    init)
+        # An earlier one failed: what it was to prepare is not there.
+        if ls -- "${KE1_INIT_DIR:-/nonexistent}"/*/failed >/dev/null 2>&1; then
+            echo "ke1: not run, as an earlier init container failed" >&2
+            exit 0
+        fi
+        # With a pod's sandbox, its init containers are made anew.
+        rm -f -- "$shared/output" "$shared/exit.json"
+        : >"$shared/alive" || stop_before_build "cannot write to $shared as uid $(id -u)"
+        umask 022
+        ;;
+    sidecar)
+        # Kubernetes starts it again when it was killed. It has had its run.
+        [ ! -e "$shared/begun" ] || idle
+        umask 022
+        : >"$shared/begun" || stop_before_build "cannot write to $shared as uid $(id -u)"
+        ;;
+esac
 
 [ -e "$shared/alive" ] || mkfifo "$shared/alive" 2>/dev/null || [ -e "$shared/alive" ] ||
     stop_before_build "cannot make a FIFO in $shared: is the volume writable for uid $(id -u)?"
@@ -80,6 +119,7 @@ exec 9>"$shared/alive"
 heed_exporter
 echo 1 >&9
 
+[ -z "${KE1_QUIET:-}" ] || : >"$shared/quiet"
 if [ -e "$shared/quiet" ]; then
     echo "ke1: what the build prints is masked and only in the store: ke1 logs ${BUILD_TAG:-}"
 fi
@@ -104,7 +144,7 @@ started=$(date +%s 8>&- 9>&-)
 
 # Makes the working directory one that a build can write to.
 prepare() {
-    if [ ! -w . ]; then
+    if [ "$role" = build ] && [ ! -w . ]; then
         say "$PWD is not writable for uid $(id -u 9>&-): building in a copy, $shared/work"
         case $shared/ in
             "${PWD%/}"/*)
@@ -119,20 +159,32 @@ prepare() {
         fi
         cd "$shared/work" || return 1
     fi
+    [ -z "${KE1_REPORTS:-}" ] || [ "$role" != build ] || mkdir -p -- "$KE1_REPORTS" 8>&- 9>&-
     if [ ! -w "${HOME:-/nonexistent}" ]; then
         HOME=$shared/home
-        mkdir "$HOME" 8>&- 9>&-
+        mkdir -p "$HOME" 8>&- 9>&-
         export HOME
     fi
     if [ ! -w "${TMPDIR:-/tmp}" ]; then
         TMPDIR=$shared/tmp
-        mkdir "$TMPDIR" 8>&- 9>&-
+        mkdir -p "$TMPDIR" 8>&- 9>&-
         export TMPDIR
     fi
     # The tree's owner is whoever made the image; without this, git refuses to work in it.
     git_settings=${GIT_CONFIG_COUNT:-0}
     export "GIT_CONFIG_KEY_$git_settings=safe.directory" "GIT_CONFIG_VALUE_$git_settings=*"
     export GIT_CONFIG_COUNT=$((git_settings + 1))
+}
+
+# Ends a sidecar's command when the exporter says so: first in good order, then at once.
+obey_exporter() {
+    exec 8>&- 9>&-
+    for order in stop:TERM kill:KILL; do
+        until [ -e "$shared/${order%:*}" ]; do
+            sleep 0.3 2>/dev/null || sleep 1
+        done
+        kill "-${order#*:}" "$child" 2>/dev/null
+    done
 }
 
 # Runs the build in the background, as only `wait` lets a shell act on a signal at once.
@@ -148,6 +200,8 @@ run() {
     fi
     child=$!
     [ -z "$interrupted" ] || kill -TERM "$child" 2>/dev/null
+    obeying=
+    [ "$role" != sidecar ] || { obey_exporter & obeying=$!; }
     code=
     while :; do
         interrupted=
@@ -159,6 +213,7 @@ run() {
         fi
         [ -n "$interrupted" ] || break
     done
+    [ -z "$obeying" ] || kill "$obeying" 2>/dev/null
     # Nothing can stop what is left to do but SIGKILL.
     trap '' TERM INT HUP
 }
@@ -223,7 +278,7 @@ if [ -r "${KE1_LOG_HEAD:-}" ]; then
 fi
 if prepare; then
     run "$@"
-    if [ "$code" -eq 0 ]; then
+    if [ "$code" -eq 0 ] && [ "$role" = build ]; then
         hand_back
     fi
 else
@@ -237,6 +292,12 @@ ended=$(date +%s 9>&-)
 printf '{"exitCode":%d,"startedAt":%d,"endedAt":%d,"problem":"%s"}\n' \
     "$code" "$started" "$ended" "$problem" >"$shared/exit.json.new" &&
     mv -f -- "$shared/exit.json.new" "$shared/exit.json" 9>&-
+[ "$role" != sidecar ] || [ -n "$told" ] || idle
+[ "$role" != sidecar ] || exit 0
+if [ "$role" = init ] && [ -z "$told" ]; then
+    [ "$code" -eq 0 ] || : >"$shared/failed"
+    exit 0
+fi
 # Told to end: that is no failure of the build, and the Job may start it again.
 [ -z "$told" ] || exit 75
 # A build that ends with 75 by itself has failed, and must not be started again.

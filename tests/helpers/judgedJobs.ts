@@ -41,6 +41,7 @@ export function rightJob(namespace: string, placement: Placement = anywhere): an
         credentialSecret: "ke1-blob-credential",
         signingKeySecret: "signing",
         imagePullSecrets: [],
+        companions: { initContainers: [], sidecars: [], sidecarLimitSeconds: 60 },
         wrapperConfigMap: "ke1-wrapper",
         containerUrl: "http://store.test/builds",
         resolvesNames: false,

@@ -391,6 +391,7 @@ describe("the program for azure", () => {
                     verbs: ["get", "list", "watch", "create", "patch", "delete"],
                 },
                 { apiGroups: [""], resources: ["pods"], verbs: ["get", "list", "watch", "delete"] },
+                { apiGroups: [""], resources: ["pods/log"], verbs: ["get"] },
                 { apiGroups: [""], resources: ["events"], verbs: ["get", "list", "watch", "create"] },
                 { apiGroups: ["kueue.x-k8s.io"], resources: ["workloads"], verbs: ["get", "list", "patch"] },
             ]);

@@ -23,6 +23,9 @@ const azure = {
 };
 const stack = { project: "ke-1-build", stack: "dev" };
 
+/** Keys that become one setting together: tests/unit/environments.test.ts. */
+const forEnvironments = ["environments", "environment", "initContainers", "sidecars", "sidecarLimitSeconds"];
+
 function settings(config: Record<string, string> = {}, environment: NodeJS.ProcessEnv = {}) {
     const all: Record<string, string> = { ...own, ...config };
     return readSettings({ get: (key) => all[key] }, stack, environment);
@@ -41,7 +44,15 @@ describe("the configuration", () => {
         for (const [key, declared] of Object.entries(project.config)) {
             assert.ok(declared.description.length > 20, `${key} is described`);
             assert.notEqual(declared.default, undefined, `${key} has a default`);
-            const parsed = ["target", "buildTag", "buildTags", "namespace", "spot", "dedicatedNodes"];
+            const parsed = [
+                "target",
+                "buildTag",
+                "buildTags",
+                "namespace",
+                "spot",
+                "dedicatedNodes",
+                ...forEnvironments,
+            ];
             // tests/unit/admission.test.ts
             parsed.push("admission", "admissionRules", "nodeSizes", "extendedResources");
             const derived = [...parsed, ...Object.keys(own), ...Object.keys(azure)].includes(key);
@@ -49,6 +60,10 @@ describe("the configuration", () => {
                 assert.deepEqual(read[key], declared.default, key);
             }
         }
+        const none = { initContainers: [], sidecars: [], sidecarLimitSeconds: 60 };
+        assert.deepEqual(read["companions"], none);
+        assert.equal(read["environment"], undefined);
+        assert.equal(project.config["sidecarLimitSeconds"]?.default, none.sidecarLimitSeconds);
         assert.deepEqual(read["buildTags"], [""]);
         assert.equal(read["namespace"], "ke-1-build-dev");
         assert.equal(read["blobEndpoint"], "https://kerbodyne.blob.core.windows.net", "without its last slash");

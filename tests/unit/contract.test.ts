@@ -34,7 +34,8 @@ describe("the contract's schemas", () => {
         it(`are closed: ${document}`, () => {
             const found = objectSchemas(read("schemas", `${document}.schema.json`), document);
             assert.notEqual(found.length, 0);
-            for (const { at, schema } of found) {
+            // What a sidecar says of a build is its own; only its bounds are the contract's.
+            for (const { at, schema } of found.filter((each) => !each.at.includes("/summaries"))) {
                 assert.equal(schema["additionalProperties"], false, at);
             }
         });

@@ -13,6 +13,12 @@ const absent = undefined;
 const digest = `sha256:${"a".repeat(64)}`;
 const build = "spec.template.spec.containers.0";
 const pod = "spec.template.spec";
+const annotations = "spec.template.metadata.annotations";
+const companion = {
+    name: "upload",
+    image: `busybox@${digest}`,
+    securityContext: { allowPrivilegeEscalation: false, capabilities: { drop: ["ALL"] } },
+};
 
 const storageAccount: readonly Loosened[] = [
     ["StorageAccount", "kind", "BlobStorage", /set kind to StorageV2 \(it is "BlobStorage"\)/],
@@ -106,6 +112,12 @@ const jobs: readonly Loosened[] = [
         `${pod}.volumes.0`,
         { name: "shared", projected: { sources: [{ serviceAccountToken: { path: "token" } }] } },
         /leave out the mount of shared/,
+    ],
+    [
+        "Job",
+        `${pod}.initContainers`,
+        [{ ...companion, volumeMounts: [{ name: "credential" }] }],
+        /container upload: leave out the mount of credential/,
     ],
     ["Job", `${build}.env.0.valueFrom`, { secretKeyRef: { name: "x", key: "y" } }, /leave out the Secret in its/],
     ["Job", `${build}.envFrom`, [{ secretRef: { name: "x" } }], /leave out the Secret in its environment/],
@@ -243,6 +255,19 @@ describe("the policy pack", () => {
             assert.deepEqual(others, []);
             assert.match(found?.message ?? "", /leave out the mount of/);
         }
+    });
+
+    it("lets an init container or a sidecar have a Secret of its own, and none of the exporter's", async () => {
+        const withKey = (secretName: string) => {
+            const mounted = { ...companion, volumeMounts: [{ name: "env-key", mountPath: "/run/key" }] };
+            const job = loosened(declared.right.Job, `${pod}.initContainers`, [mounted]);
+            const volume = { name: "env-key", secret: { secretName } };
+            const skipped = { [declared.skipped]: "build;upload" };
+            return loosened(loosened(job, annotations, skipped), `${pod}.volumes.2`, volume);
+        };
+        assert.deepEqual(await pack.analyze(withKey("upload-key")), []);
+        const [found] = await pack.analyze(withKey("ke1-blob-credential"));
+        assert.match(found?.message ?? "", /container upload: leave out the mount of env-key/);
     });
 
     it("sees through a secret, and has nothing to say of other resources", async () => {

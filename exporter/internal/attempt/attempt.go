@@ -59,6 +59,8 @@ type attempt struct {
 	inputs []input
 	// finished is finished.json; nil before there is an attempt.
 	finished *store.Record
+	// companions are the containers before and beside the build.
+	companions companions
 
 	buildStarted, buildEnded time.Time
 }
@@ -86,6 +88,7 @@ func Run(stop context.Context, c config.Config, stderr io.Writer) (contract.Resu
 	}
 	if built != nil {
 		a.progress("%s is built already: nothing to run", c.Name())
+		a.dismissSidecars()
 		if err := a.volume.Skip(); err != nil {
 			return a.fail(err)
 		}
@@ -111,8 +114,10 @@ func (a *attempt) open() (err error) {
 	if a.container, err = store.Open(a.config.ContainerURL, a.config.Credential, a.progress); err != nil {
 		return err
 	}
-	a.lease, err = a.container.NewLease(a.layout.Lease())
-	return err
+	if a.lease, err = a.container.NewLease(a.layout.Lease()); err != nil {
+		return err
+	}
+	return a.openCompanions()
 }
 
 // build is the way from the go to the end.
@@ -120,11 +125,17 @@ func (a *attempt) build(stop context.Context) (contract.Result, int) {
 	background, cancel := context.WithCancelCause(context.WithoutCancel(stop))
 	defer cancel(nil)
 	go a.lease.Keep(background)
+	if failed, err := a.takeInits(background); failed != nil || err != nil {
+		return a.endBeforeBuild(failed, err)
+	}
 	if err := a.fetchInputs(stop); err != nil {
 		a.refuse(err)
 		if stop.Err() != nil {
 			return a.conclude(contract.Finished{Outcome: contract.Cancelled, Message: "stopped before the build could start"}, ExitFailed)
 		}
+		return a.fail(err)
+	}
+	if err := a.goSidecars(background); err != nil {
 		return a.fail(err)
 	}
 	if a.config.Quiet {
@@ -178,6 +189,7 @@ func (a *attempt) build(stop context.Context) (contract.Result, int) {
 	if err == nil {
 		finished = a.verdict()
 	}
+	sidecarsEnded := a.awaitSidecars(stop, finished)
 	code := ExitExported
 	var manifest *contract.Manifest
 	if finished.Outcome == contract.Succeeded {
@@ -187,9 +199,17 @@ func (a *attempt) build(stop context.Context) (contract.Result, int) {
 	}
 	log := <-logged
 	finished.Log = &log.record
+	<-sidecarsEnded
+	finished.Summaries, finished.Companions = a.summaries(), a.companions.ends
 	if finished.Outcome == contract.Succeeded {
 		if err == nil && log.err == nil {
+			if missed := a.missed(); missed != "" {
+				finished.Outcome, finished.Message, finished.ExitCode = contract.BuildFailed, missed, nil
+				// Another attempt would go the same way.
+				return a.conclude(finished, ExitHopeless)
+			}
 			manifest.Log = log.record
+			manifest.Companions, manifest.Summaries = finished.Companions, finished.Summaries
 			finished.Artifacts = len(manifest.Artifacts)
 			return a.publish(background, manifest, finished)
 		}
@@ -248,6 +268,7 @@ func (a *attempt) release() {
 }
 
 func (a *attempt) refuse(reason error) {
+	a.dismissSidecars()
 	if err := a.volume.Refuse(reason.Error()); err != nil && !errors.Is(err, os.ErrExist) {
 		a.progress("the build container could not be told: %v", err)
 	}

@@ -136,6 +136,7 @@ func (a *attempt) record(ctx context.Context) error {
 			Source:        a.config.Source,
 			Command:       a.config.Command,
 			Log:           a.logName,
+			Companions:    a.announced(),
 		})
 		if err != nil {
 			return err

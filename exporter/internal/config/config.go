@@ -16,7 +16,7 @@ import (
 	"github.com/kerbodyne/ke-1-build/exporter/internal/store"
 )
 
-// Config is all that the exporter is told. Every field but Source.Commit, Secrets and SigningKey is needed.
+// Config is all that the exporter is told. Every field but Source.Commit, Secrets, SigningKey and Companions is needed.
 type Config struct {
 	// Dir is the volume that is shared with the build container.
 	Dir          string
@@ -44,6 +44,8 @@ type Config struct {
 	Notices []string
 	// SigningKey signs the provenance; nil for none.
 	SigningKey *sign.Key
+	// Companions are the init containers and sidecars; none where they are not configured.
+	Companions Companions
 	// TerminationLog is where Kubernetes looks for a container's last words.
 	TerminationLog string
 }
@@ -132,6 +134,9 @@ func FromEnvironment(getenv func(string) string) (Config, error) {
 			problems = append(problems, fmt.Sprintf("KE1_SIGNING_KEY_FILE: %s %v", path, err))
 		}
 	}
+	beside, unfit := companions(getenv)
+	c.Companions = beside
+	problems = append(problems, unfit...)
 	found, wrong := credential(getenv, c.ContainerURL)
 	c.Credential = found
 	problems = append(problems, wrong...)

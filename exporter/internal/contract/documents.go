@@ -2,6 +2,8 @@
 // contract/*.ts, the JSON Schemas in contract/schemas: a change here is a change there.
 package contract
 
+import "encoding/json"
+
 // SchemaVersion of all documents.
 const SchemaVersion = 1
 
@@ -71,6 +73,34 @@ type Log struct {
 	SHA256 string `json:"sha256"`
 }
 
+// Role is what a container is to a build.
+type Role string
+
+const (
+	Init    Role = "init"
+	Sidecar Role = "sidecar"
+)
+
+// Companion is an init container or a sidecar, and where its log will be.
+type Companion struct {
+	Name string `json:"name"`
+	Role Role   `json:"role"`
+	// Log is its path below <BUILD_TAG>/.
+	Log string `json:"log"`
+}
+
+// CompanionEnd is how an init container or a sidecar ended.
+type CompanionEnd struct {
+	Name string `json:"name"`
+	Role Role   `json:"role"`
+	// ExitCode is absent where the container was killed, or is not known to have ended.
+	ExitCode *int `json:"exitCode,omitempty"`
+	// Problem is one line for a person, where it did not go as it should.
+	Problem string `json:"problem,omitempty"`
+	// Log is absent where nothing of it is stored.
+	Log *Log `json:"log,omitempty"`
+}
+
 // Durations are in seconds, to the millisecond.
 type Durations struct {
 	BuildSeconds  float64 `json:"buildSeconds"`
@@ -96,6 +126,10 @@ type Manifest struct {
 	Artifacts     []Artifact `json:"artifacts"`
 	Links         []Link     `json:"links,omitempty"`
 	Skipped       []Skipped  `json:"skipped,omitempty"`
+	// Companions are the init containers and sidecars.
+	Companions []CompanionEnd `json:"companions,omitempty"`
+	// Summaries are what sidecars said of the build: JSON objects, by the sidecar's name.
+	Summaries map[string]json.RawMessage `json:"summaries,omitempty"`
 }
 
 // Started is <BUILD_TAG>/attempts/<n>/started.json.
@@ -111,6 +145,8 @@ type Started struct {
 	Source        Source   `json:"source"`
 	Command       []string `json:"command"`
 	Log           string   `json:"log"`
+	// Companions are the init containers and sidecars.
+	Companions []Companion `json:"companions,omitempty"`
 }
 
 // Finished is <BUILD_TAG>/attempts/<n>/finished.json.
@@ -126,6 +162,10 @@ type Finished struct {
 	Log           *Log      `json:"log,omitempty"`
 	Artifacts     int       `json:"artifacts"`
 	Durations     Durations `json:"durations"`
+	// Companions are the init containers and sidecars.
+	Companions []CompanionEnd `json:"companions,omitempty"`
+	// Summaries are what sidecars said of the build: JSON objects, by the sidecar's name.
+	Summaries map[string]json.RawMessage `json:"summaries,omitempty"`
 }
 
 // Result is the exporter's termination message and the only line on its standard output.

@@ -3,6 +3,7 @@ package contract
 import (
 	"fmt"
 	"regexp"
+	"strings"
 	"time"
 )
 
@@ -39,6 +40,11 @@ func (tag Layout) Finished(attempt int) string {
 // LogName is the path of a log that begins at t, below <BUILD_TAG>/: ISO 8601 basic format, UTC, milliseconds.
 func LogName(t time.Time) string {
 	return "logs/" + t.UTC().Format("20060102T150405.000Z") + ".log"
+}
+
+// ContainerLogName is the path of the log of an init container or a sidecar, beside the build's own.
+func ContainerLogName(logName, container string) string {
+	return strings.TrimSuffix(logName, ".log") + "." + container + ".log"
 }
 
 // Timestamp is RFC 3339, UTC, milliseconds, as Date.toISOString() writes it.
