@@ -86,7 +86,8 @@ describe("a step that names an environment", () => {
             { runAsUser: 1, environment: undefined } as never,
             { definition: {}, environment: whole } as never,
         );
-        assert.deepEqual([made.runAsUser, made.environment], [7, whole]);
+        const { runAsUser, environment } = made as { readonly runAsUser: number; readonly environment: unknown };
+        assert.deepEqual([runAsUser, environment], [7, whole]);
         assert.throws(() => environmentsOf(environments)("none"), /names the environment `none`, which is not in/);
         assert.throws(() => environmentsOf(environments)("keys"), /is a Secret: what is built could read it/);
     });
