@@ -30,6 +30,7 @@ export function nameOfKey(key: BuildKey): string {
  *
  *     <BUILD_TAG>/bin/<artifact>
  *     <BUILD_TAG>/logs/<UTC timestamp>.log
+ *     <BUILD_TAG>/logs/<UTC timestamp>/<log file>
  *     <BUILD_TAG>/attempts/<n>/started.json finished.json podinfo.json
  *     <BUILD_TAG>/attempts/lease
  *     <BUILD_TAG>/provenance.json
@@ -47,6 +48,9 @@ export const layout = {
     binPrefix: (key: BuildKey) => `${key}/bin/`,
     artifact: (key: BuildKey, name: string) => `${key}/bin/${name}`,
     logsPrefix: (key: BuildKey) => `${key}/logs/`,
+    /** @param log the path of the attempt's log, below the build's */
+    logFilesPrefix: (key: BuildKey, log: string) => `${key}/${log.replace(/\.log$/, "")}/`,
+    logFile: (key: BuildKey, log: string, name: string) => `${key}/${log.replace(/\.log$/, "")}/${name}`,
     attemptsPrefix: (key: BuildKey) => `${key}/attempts/`,
     started: (key: BuildKey, attempt: number) => `${key}/attempts/${attempt}/started.json`,
     finished: (key: BuildKey, attempt: number) => `${key}/attempts/${attempt}/finished.json`,

@@ -44,6 +44,8 @@ type Config struct {
 	Notices []string
 	// SigningKey signs the provenance; nil for none.
 	SigningKey *sign.Key
+	// Exports are what else is carried, and to whom.
+	Exports Exports
 	// TerminationLog is where Kubernetes looks for a container's last words.
 	TerminationLog string
 }
@@ -134,6 +136,8 @@ func FromEnvironment(getenv func(string) string) (Config, error) {
 	}
 	found, wrong := credential(getenv, c.ContainerURL)
 	c.Credential = found
+	problems = append(problems, wrong...)
+	c.Exports, wrong = exports(getenv)
 	problems = append(problems, wrong...)
 	if len(problems) > 0 {
 		return Config{}, errors.New(strings.Join(problems, "; "))

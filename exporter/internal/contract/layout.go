@@ -3,6 +3,7 @@ package contract
 import (
 	"fmt"
 	"regexp"
+	"strings"
 	"time"
 )
 
@@ -40,6 +41,9 @@ func (tag Layout) Finished(attempt int) string {
 func LogName(t time.Time) string {
 	return "logs/" + t.UTC().Format("20060102T150405.000Z") + ".log"
 }
+
+// LogFileName is the path of a log file of the attempt that has this log.
+func LogFileName(log, name string) string { return strings.TrimSuffix(log, ".log") + "/" + name }
 
 // Timestamp is RFC 3339, UTC, milliseconds, as Date.toISOString() writes it.
 func Timestamp(t time.Time) string {
