@@ -33,13 +33,19 @@ func TestGoodFiles(t *testing.T) {
 			"# TYPE a gauge\n" + `a{b="x\"\\\n",c="ü"} +Inf` + "\n" + `a{c="y"} NaN` + "\n# EOF\n\n",
 			"# TYPE a gauge\n" + `a{b="x\"\\\n",c="ü"} +Inf` + "\n" + `a{c="y"} NaN` + "\n", 2,
 		},
-		"a histogram": {
-			"# HELP h how long\n# TYPE h histogram\nh_bucket{le=\"1\"} 2\nh_bucket{le=\"+Inf\"} 3\nh_sum 4.5\nh_count 3\n",
-			"# HELP h how long\n# TYPE h histogram\nh_bucket{le=\"1\"} 2\nh_bucket{le=\"+Inf\"} 3\nh_sum 4.5\nh_count 3\n", 1,
+		"a histogram and a summary, in any order": {
+			"# TYPE z summary\nz{quantile=\"0.5\"} 2\nz_sum 4.5\nz_count 3\n" +
+				"# HELP h how \\\\ long\\n\n# TYPE h histogram\nh_bucket{le=\"1\"} 2\nh_bucket{le=\"+Inf\"} 3\nh_sum 4.5\nh_count 3\n",
+			"# HELP h how \\\\ long\\n\n# TYPE h histogram\nh_bucket{le=\"1\"} 2\nh_bucket{le=\"+Inf\"} 3\nh_sum 4.5\nh_count 3\n" +
+				"# TYPE z summary\nz{quantile=\"0.5\"} 2\nz_sum 4.5\nz_count 3\n", 7,
 		},
+		"spaces, comments and commas": {
+			"#comment\n # another\r\n\t a { b = \"c\" , d=\"}\", } \t 1e-3 \n", "# TYPE a untyped\n" + `a{b="c",d="}"} 1e-3` + "\n", 1,
+		},
+		"a name like a part of a histogram": {"a_count 3\na_sum 4\n", "# TYPE a_count untyped\na_count 3\n# TYPE a_sum untyped\na_sum 4\n", 2},
 	} {
 		t.Run(name, func(t *testing.T) {
-			m, err := parse([]byte(test.content), origin)
+			m, err := parse(test.content, origin)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -52,23 +58,39 @@ func TestGoodFiles(t *testing.T) {
 
 func TestBadFiles(t *testing.T) {
 	for name, test := range map[string]struct{ content, want string }{
-		"nothing":              {"", "no metric"},
-		"only words":           {"# HELP a b\n", "no metric"},
-		"no number":            {"a b\n", "expected float"},
-		"no name":              {"5 5\n", "invalid metric name"},
-		"an open label":        {`a{b="c} 5` + "\n", "label value"},
-		"a label twice":        {`a{b="c",b="d"} 5` + "\n", "duplicate label"},
-		"a series twice":       {"a{b=\"c\",d=\"e\"} 5\na{d=\"e\",b=\"c\"} 6\n", "twice with the same labels"},
-		"two types":            {"# TYPE a gauge\n# TYPE a counter\na 5\n", "second TYPE"},
-		"a timestamp":          {"a 5 1395066363000\n", "timestamp"},
-		"our own name":         {"ke1_build_success 1\n", "which is taken"},
-		"a label that is ours": {`a{job="x"} 5` + "\n", "which is taken"},
-		"bytes":                {"\x00\xff\xfe", "invalid"},
-		"invalid UTF-8":        {"a{b=\"\xff\"} 5\n", "invalid label value"},
-		"too many":             {strings.Repeat("a", 1) + series(maxSeries+1), "more than 10000"},
+		"nothing":                   {"", "no metric"},
+		"only words":                {"# HELP a b\n", "no metric"},
+		"no number":                 {"a b\n", "line 1: a has no number"},
+		"no number at all":          {"\na", "line 2: a is followed by neither"},
+		"a hexadecimal number":      {"a 0x1p-2\n", "no number"},
+		"a number with underscores": {"a 1_000\n", "no number"},
+		"no name":                   {"5 5\n", "does not begin with the name"},
+		"a dash in a name":          {"a-b 5\n", "a is followed by neither"},
+		"an open label":             {`a{b="c} 5` + "\n", "the value of the label b has no end"},
+		"an open escape":            {`a{b="c\`, "the value of the label b has no end"},
+		"an unknown escape":         {`a{b="\t"} 1`, "followed by none of"},
+		"an open brace":             {`a{b="c" 5` + "\n", "neither a comma nor a brace"},
+		"a label without quotes":    {`a{b=c} 5` + "\n", "not followed by a value in quotes"},
+		"a label without a name":    {`a{="c"} 5` + "\n", "a label has no name"},
+		"a label twice":             {`a{b="c",b="d"} 5` + "\n", "has the label b twice"},
+		"a series twice":            {"a{b=\"c\",d=\"e\"} 5\na{d=\"e\",b=\"c\"} 6\n", "line 2: a is there twice with the same labels"},
+		"two types":                 {"# TYPE a gauge\n# TYPE a counter\na 5\n", "TYPE twice"},
+		"two helps":                 {"# HELP a gauge\n# HELP a counter\na 5\n", "HELP twice"},
+		"a help's escape":           {`# HELP a \x` + "\na 5\n", "followed by neither"},
+		"a late type":               {"a 5\n# TYPE a counter\n", "comes after its first line"},
+		"an unknown type":           {"# TYPE a thing\na 5\n", "none of counter"},
+		"no group":                  {"a 5\nb 5\na{c=\"d\"} 5\n", "the lines of a are not together"},
+		"a bucket without a bound":  {"# TYPE a histogram\na_bucket 5\n", "no label le"},
+		"a histogram of one number": {"# TYPE a histogram\na 5\n", "it has _bucket"},
+		"a timestamp":               {"a 5 1395066363000\n", "timestamp"},
+		"our own name":              {"ke1_build_success 1\n", "which is taken"},
+		"a label that is ours":      {`a{job="x"} 5` + "\n", "which is taken"},
+		"bytes":                     {"\x00\xff\xfe", "not valid UTF-8"},
+		"invalid UTF-8":             {"a{b=\"\xff\"} 5\n", "not valid UTF-8"},
+		"too many":                  {series(maxSeries + 1), "more than 10000"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			m, err := parse([]byte(test.content), origin)
+			m, err := parse(test.content, origin)
 			if err == nil {
 				t.Fatalf("%s", m.Text)
 			}
@@ -81,7 +103,6 @@ func TestBadFiles(t *testing.T) {
 
 func series(n int) string {
 	var b strings.Builder
-	b.WriteString(" 1\n")
 	for i := range n {
 		fmt.Fprintf(&b, "b{i=\"%d\"} 1\n", i)
 	}
@@ -103,7 +124,7 @@ func TestSizeIsBounded(t *testing.T) {
 }
 
 func TestPush(t *testing.T) {
-	m, err := parse([]byte("a 1\n"), origin)
+	m, err := parse("a 1\n", origin)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -139,7 +160,7 @@ func TestPush(t *testing.T) {
 }
 
 func TestServeUntilScraped(t *testing.T) {
-	m, err := parse([]byte("a 1\n"), origin)
+	m, err := parse("a 1\n", origin)
 	if err != nil {
 		t.Fatal(err)
 	}

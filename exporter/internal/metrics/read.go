@@ -3,7 +3,6 @@
 package metrics
 
 import (
-	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
@@ -12,10 +11,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-
-	dto "github.com/prometheus/client_model/go"
-	"github.com/prometheus/common/expfmt"
-	"github.com/prometheus/common/model"
 
 	"github.com/kerbodyne/ke-1-build/exporter/internal/contract"
 )
@@ -56,86 +51,31 @@ func Read(open func() (*os.File, error), origin Origin) (*Metrics, error) {
 	if len(content) > maxSize {
 		return nil, fmt.Errorf("the file of metrics is larger than %d bytes", maxSize)
 	}
-	return parse(content, origin)
+	return parse(string(content), origin)
 }
 
-func parse(content []byte, origin Origin) (*Metrics, error) {
-	// Editors and printf leave out the last line's end, which the parser asks for.
-	if len(content) > 0 && content[len(content)-1] != '\n' {
-		content = append(content, '\n')
-	}
-	parser := expfmt.NewTextParser(model.LegacyValidation)
-	families, err := parser.TextToMetricFamilies(bytes.NewReader(content))
+func parse(content string, origin Origin) (*Metrics, error) {
+	found, err := parseText(content)
 	if err != nil {
 		return nil, err
 	}
-	m := &Metrics{}
-	var sorted []*dto.MetricFamily
-	for name, family := range families {
-		if strings.HasPrefix(name, reserved) {
-			return nil, fmt.Errorf("the metric %s has a name that begins with %s, which is taken", name, reserved)
-		}
-		if err := check(family); err != nil {
-			return nil, err
-		}
-		m.Series += len(family.Metric)
-		sorted = append(sorted, family)
-	}
-	if m.Series > maxSeries {
-		return nil, fmt.Errorf("the file has %d series: more than %d", m.Series, maxSeries)
-	}
-	if m.Series == 0 {
+	if found.series == 0 {
 		return nil, errors.New("the file has no metric in it")
 	}
-	slices.SortFunc(sorted, func(a, b *dto.MetricFamily) int { return cmp.Compare(a.GetName(), b.GetName()) })
-	var text bytes.Buffer
-	for _, family := range append(sorted, info(origin)) {
-		if _, err := expfmt.MetricFamilyToText(&text, family); err != nil {
-			return nil, err
-		}
+	slices.SortFunc(found.families, func(a, b *family) int { return cmp.Compare(a.name, b.name) })
+	var text strings.Builder
+	for _, f := range append(found.families, info(origin)) {
+		f.write(&text)
 	}
-	m.Text = text.Bytes()
-	return m, nil
-}
-
-// check finds what the parser lets pass, and a Pushgateway or Prometheus would not.
-func check(family *dto.MetricFamily) error {
-	name := family.GetName()
-	seen := map[string]bool{}
-	for _, metric := range family.Metric {
-		if metric.TimestampMs != nil {
-			return fmt.Errorf("the metric %s has a timestamp: leave it out, they are of the time when they are read", name)
-		}
-		labels := map[string]bool{}
-		slices.SortFunc(metric.Label, func(a, b *dto.LabelPair) int { return cmp.Compare(a.GetName(), b.GetName()) })
-		var key strings.Builder
-		for _, label := range metric.Label {
-			switch label.GetName() {
-			case "job", "namespace", "instance":
-				return fmt.Errorf("the metric %s has a label %s, which is taken", name, label.GetName())
-			}
-			if labels[label.GetName()] {
-				return fmt.Errorf("the metric %s has the label %s twice", name, label.GetName())
-			}
-			labels[label.GetName()] = true
-			key.WriteString(label.GetName() + "=" + strconv.Quote(label.GetValue()) + ",")
-		}
-		if seen[key.String()] {
-			return fmt.Errorf("the metric %s is there twice with the same labels", name)
-		}
-		seen[key.String()] = true
-	}
-	return nil
+	return &Metrics{Text: []byte(text.String()), Series: found.series}, nil
 }
 
 // info has the BUILD_TAG as a label: on each metric it would make new series of all of them with each commit.
-func info(origin Origin) *dto.MetricFamily {
-	name, help, one, kind := infoName, "The build that the metrics of this group are of.", 1.0, dto.MetricType_GAUGE
-	family := &dto.MetricFamily{Name: &name, Help: &help, Type: &kind, Metric: []*dto.Metric{{Gauge: &dto.Gauge{Value: &one}}}}
-	for _, label := range [][2]string{
-		{"attempt", strconv.Itoa(origin.Attempt)}, {"build_job", origin.Job.Name}, {"build_tag", origin.BuildTag},
-	} {
-		family.Metric[0].Label = append(family.Metric[0].Label, &dto.LabelPair{Name: &label[0], Value: &label[1]})
+func info(origin Origin) *family {
+	return &family{
+		name: infoName, help: "The build that the metrics of this group are of.", hasHelp: true, kind: "gauge",
+		samples: []sample{{name: infoName, value: "1", labels: []label{
+			{"attempt", strconv.Itoa(origin.Attempt)}, {"build_job", origin.Job.Name}, {"build_tag", origin.BuildTag},
+		}}},
 	}
-	return family
 }
