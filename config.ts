@@ -6,6 +6,8 @@ import type { AdmissionSettings } from "./config/admission";
 import { readAdmission } from "./config/admission";
 import type { AzureSettings } from "./config/azure";
 import { guid, readAzureSettings } from "./config/azure";
+import type { ExportSettings } from "./config/exports";
+import { readExports } from "./config/exports";
 import { amountOf, memorySteps } from "./config/memory";
 import type { CheckoutSettings, MirrorSettings } from "./config/mirror";
 import { readCheckout, readMirrors } from "./config/mirror";
@@ -79,6 +81,8 @@ export interface Settings extends SourceSettings, Placement, MirrorSettings {
     readonly pushgateway: string;
     /** Empty for none. */
     readonly webhook: string;
+    /** What else a build hands over, and who is told of it beside the store. */
+    readonly exports: ExportSettings;
     /** Groups whose members may launch builds. */
     readonly launchers: readonly string[];
     readonly admission: AdmissionSettings;
@@ -170,6 +174,7 @@ export function readSettings(
         signingKeySecret: read.matching("signingKeySecret", "", dnsLabel, "the name of a Secret in the namespace"),
         pushgateway: address(read, "pushgateway"),
         webhook: address(read, "webhook"),
+        exports: readExports(read, read.text("pushgateway")),
     };
 }
 

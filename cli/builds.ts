@@ -11,6 +11,8 @@ export function buildCommands(): Command[] {
             .argument("[tag]", "BUILD_TAG, or BUILD_TAG/STEP; by default that of the stack's source")
             .option("-f, --follow", "go on until the build ends", false)
             .option("--offset <bytes>", "begin at this byte", "0")
+            .option("--list", "list the logs that there are, with their sizes", false)
+            .option("--file <name>", "show this one of them")
             .action(async (tag: string | undefined, options: LogsOptions) => (await actions()).logs(tag, options)),
         withStackOptions(new Command("artifacts"))
             .description("list a build's artifacts, or download and verify them")

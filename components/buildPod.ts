@@ -5,6 +5,8 @@ import { sourceContainer } from "../contract/labels";
 import type { SourceIdentity } from "../contract/manifest";
 import type { CheckoutArgs } from "./checkout";
 import { checkoutParts, noCheckout } from "./checkout";
+import type { ExportArgs } from "./exports";
+import { handOverEnvironment, receiverEnvironment, receiverSecret } from "./exports";
 import type { PlacementArgs } from "./placement";
 import { placementOf } from "./placement";
 
@@ -50,6 +52,8 @@ export interface BuildPodArgs extends PlacementArgs {
     readonly signingKeySecret?: string;
     /** What a step of a pipeline has in addition; absent for a build that is none. */
     readonly step?: StepPodArgs;
+    /** What else the build hands over, and who is told of it. */
+    readonly exports: ExportArgs;
     /** A pod of a node that is lost is given up after this, in seconds. */
     readonly nodeLostSeconds: number;
 }
@@ -142,6 +146,7 @@ export function podSpecOf(args: BuildPodArgs, memoryLimit: string): k8s.types.in
                     { name: "KE1_ARTIFACT_DIR", value: args.artifactDirectory },
                     ...checkout.environment,
                     ...Object.entries(args.step?.env ?? {}).map(([name, value]) => ({ name, value })),
+                    ...handOverEnvironment(args.exports, sharedDirectory),
                 ],
                 resources: {
                     requests: { ...resources.requests, ...args.extendedResources },
@@ -170,6 +175,7 @@ export function podSpecOf(args: BuildPodArgs, memoryLimit: string): k8s.types.in
                     { name: "KE1_IMAGE", value: args.image },
                     { name: "KE1_ARTIFACT_DIR", value: args.artifactDirectory },
                     ...stepVariables(args.step),
+                    ...receiverEnvironment(args.exports),
                     field("KE1_JOB_NAMESPACE", "metadata.namespace"),
                     field("KE1_JOB_NAME", "metadata.labels['batch.kubernetes.io/job-name']"),
                     field("KE1_POD_NAME", "metadata.name"),
@@ -245,6 +251,7 @@ function exporterSecrets(args: BuildPodArgs) {
             variable: "KE1_SIGNING_KEY_FILE",
             value: `${signingDirectory}/key`,
         },
+        receiverSecret(args.exports),
     ];
     return all.flatMap((secret) =>
         secret.secretName === undefined ? [] : [{ ...secret, secretName: secret.secretName }],

@@ -34,7 +34,7 @@ describe("the configuration", () => {
             config: Record<string, { type: string; description: string; default: unknown }>;
         };
         const local = settings();
-        const read = { ...local, ...settings(azure).azure, ...local, ...local.watchdogs } as unknown as Record<
+        const read = { ...local, ...settings(azure).azure, ...local, ...local.watchdogs, ...local.exports } as unknown as Record<
             string,
             unknown
         >;
