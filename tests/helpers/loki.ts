@@ -8,6 +8,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { stringify } from "yaml";
 
 import { projectDirectory } from "./ke1";
+import { freePort } from "./ports";
 import { TemporaryDirectory } from "./temporary";
 
 /** What Loki has of one stream. */
@@ -30,13 +31,14 @@ export class Loki {
         return fs.existsSync(file) ? file : undefined;
     }
 
-    public static async start(address: string, port: number): Promise<Loki> {
+    public static async start(address: string): Promise<Loki> {
+        const port = await freePort(address);
         const directory = new TemporaryDirectory();
         const data = path.join(directory.path, "data");
         const file = directory.file("loki.yaml", stringify(configuration(address, port, data)));
         const child = spawn(Loki.program ?? "", [`-config.file=${file}`], { stdio: "ignore" });
         const loki = new Loki(`http://${address}:${port}`, child, directory);
-        for (let tries = 0; tries < 300; tries++) {
+        for (let tries = 0; tries < 600 && child.exitCode === null; tries++) {
             const answer = await fetch(`${loki.url}/ready`).catch(() => undefined);
             if (answer?.ok) {
                 return loki;
@@ -44,7 +46,7 @@ export class Loki {
             await sleep(200);
         }
         await loki.stop();
-        throw new Error("Loki did not start in a minute");
+        throw new Error("Loki did not start");
     }
 
     public async query(tenant: string, selector: string): Promise<readonly LokiStream[]> {

@@ -3,6 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 
 import type { AttemptFinished, Manifest } from "../../contract/manifest";
 import { BuildableRepository } from "../helpers/buildable";
+import { Elasticsearch } from "../helpers/elasticsearch";
 import { kubectl, platform, TemporaryStack } from "../helpers/ke1";
 import { BulkReceiver } from "../helpers/logReceiver";
 import type { LokiStream } from "../helpers/loki";
@@ -29,19 +30,24 @@ describe("a build that hands over more", () => {
     let buildTag: string;
     let gateway: Pushgateway;
     let loki: Loki | undefined;
+    let elasticsearch: Elasticsearch | undefined;
     const bulk = new BulkReceiver("logs-ke1", `Basic ${Buffer.from("ke1:s3cret").toString("base64")}`);
     let bulkUrl: string;
 
     before(async function () {
-        this.timeout(300_000);
+        this.timeout(600_000);
         buildTag = repository.commit();
         gateway = await Pushgateway.start(address);
         bulkUrl = await bulk.start(address);
-        loki = Loki.program === undefined ? undefined : await Loki.start(address, 33_200);
+        [loki, elasticsearch] = await Promise.all([
+            Loki.program === undefined ? undefined : Loki.start(address),
+            Elasticsearch.program === undefined ? undefined : Elasticsearch.start(address),
+        ]);
     });
     after(async () => {
         await Promise.all(stacks.map(async (stack) => stack.remove()));
         await loki?.stop();
+        await elasticsearch?.stop();
         await bulk.stop();
         await gateway.stop();
         repository.remove();
@@ -167,8 +173,14 @@ describe("a build that hands over more", () => {
         assert.match(said, /Elasticsearch took \d+ lines of the log\n/);
     });
 
+    let served: TemporaryStack;
+
     it("serves its metrics until they are scraped, when everything else is done", async () => {
-        const served = await stackWith({ metricsFile: "build/metrics.prom", metricsPort: 9102 });
+        served = await stackWith({
+            metricsFile: "build/metrics.prom",
+            metricsPort: 9102,
+            ...(elasticsearch ? { elasticsearchUrl: elasticsearch.url } : {}),
+        });
         const up = await served.ke1(["up", "--yes"]);
         assert.equal(up.code, 0, up.stderr);
         const pod = async () => (await api().core.listNamespacedPod({ namespace: served.namespace })).items[0];
@@ -183,6 +195,29 @@ describe("a build that hands over more", () => {
             await sleep(100);
         }
         assert.equal((await pod())?.status?.phase, "Succeeded", "it has nothing to wait for any more");
+    });
+
+    it("is told to Elasticsearch itself, each line once", async function () {
+        if (!elasticsearch) {
+            this.skip();
+        }
+        const log = (await served.ke1(["logs"])).stdout.trimEnd().split("\n");
+        const end = JSON.parse(
+            (await served.blob(`${buildTag}/attempts/1/finished.json`)).toString(),
+        ) as AttemptFinished;
+        const documents = await elasticsearch.documents("ke1-builds", "output");
+        const trace = await elasticsearch.documents("ke1-builds", "trace");
+        const test = await elasticsearch.documents("ke1-builds", "build/unit/test.log");
+        // What a machine under load did not get told in time is counted; all else is there, once, and in order.
+        const [delivery] = end.deliveries ?? [];
+        assert.equal(delivery?.lines, documents.length + trace.length + test.length);
+        assert.equal(delivery.lines + delivery.dropped, log.length + 3);
+        assert.deepEqual(
+            documents.map(({ message, line }) => [line, message]),
+            documents.map(({ line }) => [line, log[line - 1]]),
+        );
+        assert.ok(documents.length > 1000);
+        assert.equal(trace[0]?.message, "begun");
     });
 
     it("is built all the same where nobody listens", async () => {
