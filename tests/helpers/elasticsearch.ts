@@ -13,6 +13,8 @@ import { TemporaryDirectory } from "./temporary";
 /** It does not start as root. */
 const user = 65_532;
 
+const firstDocument = { message: "m", build_tag: "t", namespace: "n", job: "j", attempt: 1, source: "first", line: 1 };
+
 /** Elasticsearch itself. `make elasticsearch` fetches it; without that, or without Java, it is not there. */
 export class Elasticsearch {
     private constructor(
@@ -49,11 +51,11 @@ export class Elasticsearch {
         for (let tries = 0; tries < 1500 && child.exitCode === null; tries++) {
             const answer = await fetch(started.url).catch(() => undefined);
             if (answer?.ok) {
-                // The first index takes seconds.
-                await fetch(`${started.url}/warm/_doc`, {
+                // To make an index takes it longer than a build's end may be held up, on a machine under load.
+                await fetch(`${started.url}/ke1-builds/_doc`, {
                     method: "POST",
                     headers: { "Content-Type": "application/json" },
-                    body: "{}",
+                    body: JSON.stringify({ ...firstDocument, "@timestamp": new Date().toISOString() }),
                 });
                 return started;
             }

@@ -207,17 +207,17 @@ describe("a build that hands over more", () => {
         ) as AttemptFinished;
         const documents = await elasticsearch.documents("ke1-builds", "output");
         const trace = await elasticsearch.documents("ke1-builds", "trace");
-        const test = await elasticsearch.documents("ke1-builds", "build/unit/test.log");
-        // What a machine under load did not get told in time is counted; all else is there, once, and in order.
+        // What a machine under load did not say it took in time is counted as dropped; all else is there, once, and in order.
         const [delivery] = end.deliveries ?? [];
-        assert.equal(delivery?.lines, documents.length + trace.length + test.length);
-        assert.equal(delivery.lines + delivery.dropped, log.length + 3);
+        assert.equal((delivery?.lines ?? 0) + (delivery?.dropped ?? 0), log.length + 2);
+        if (delivery?.dropped === 0) {
+            assert.equal(documents.length + trace.length, log.length + 2);
+        }
         assert.deepEqual(
             documents.map(({ message, line }) => [line, message]),
             documents.map(({ line }) => [line, log[line - 1]]),
         );
-        assert.ok(documents.length > 1000);
-        assert.equal(trace[0]?.message, "begun");
+        assert.equal(new Set(documents.map(({ line }) => line)).size, documents.length);
     });
 
     it("is built all the same where nobody listens", async () => {

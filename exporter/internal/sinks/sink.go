@@ -276,7 +276,7 @@ func (s *sink) end() contract.Delivery {
 // Reason is what net/http says, without the address, in which somebody may have put a secret.
 func Reason(err error) string {
 	var timeout interface{ Timeout() bool }
-	if errors.As(err, &timeout) && timeout.Timeout() {
+	if errors.As(err, &timeout) && timeout.Timeout() || errors.Is(err, context.Canceled) {
 		return "it does not answer in time"
 	}
 	for inner := errors.Unwrap(err); inner != nil; inner = errors.Unwrap(inner) {

@@ -268,7 +268,7 @@ func TestReceiverThatTakesNothing(t *testing.T) {
 		limit        time.Duration
 	}{
 		"down":    {gone.URL, "connection refused", 3 * time.Second},
-		"slow":    {slow.URL, "", 3500 * time.Millisecond},
+		"slow":    {slow.URL, "it does not answer in time", 3500 * time.Millisecond},
 		"refuses": {refusing.URL, "it answered 401 not now [31m second line", time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
