@@ -97,3 +97,17 @@ bench: all ## timings against kubectl and the plain SDK, as ratios in one run
 corpus-cli: node_modules/.stamp ## the engine's corpus of programs on the Pulumi CLI, which must be on the PATH
 	@command -v pulumi >/dev/null || { echo "error: pulumi is not on the PATH" >&2; exit 2; }
 	@$(BIN)/mocha --require ts-node/register/transpile-only --extension ts tests/engine/corpusCli.test.ts
+
+.PHONY: loki elasticsearch
+elasticsearch: ## Elasticsearch itself, for the integration tests; needs Maven, unzip and Java
+	@mkdir -p .ke1
+	@mvn -q -B dependency:get -Dtransitive=false \
+		-Dartifact=org.elasticsearch.distribution.integ-test-zip:elasticsearch:7.17.9:zip
+	@mvn -q -B dependency:copy -Dartifact=org.elasticsearch.distribution.integ-test-zip:elasticsearch:7.17.9:zip \
+		-DoutputDirectory=$(CURDIR)/.ke1
+	@cd .ke1 && rm -rf elasticsearch && unzip -q elasticsearch-7.17.9.zip && mv elasticsearch-7.17.9 elasticsearch && \
+		rm elasticsearch-7.17.9.zip
+
+loki: ## Grafana Loki itself, for the integration tests; compiling it takes ten minutes and more
+	@mkdir -p .ke1
+	@cd tests/tools/loki && CGO_ENABLED=0 go build -ldflags '-s -w' -o ../../../.ke1/loki github.com/grafana/loki/v3/cmd/loki

@@ -9,6 +9,8 @@ import { guid, readAzureSettings } from "./config/azure";
 import type { EnvironmentSettings } from "./config/buildEnvironment";
 import { readEnvironmentSettings, withEnvironment } from "./config/buildEnvironment";
 import type { Environments } from "./config/environments";
+import type { ExportSettings } from "./config/exports";
+import { readExports } from "./config/exports";
 import { amountOf, memorySteps } from "./config/memory";
 import type { CheckoutSettings, MirrorSettings } from "./config/mirror";
 import { readCheckout, readMirrors } from "./config/mirror";
@@ -82,6 +84,8 @@ export interface Settings extends SourceSettings, Placement, MirrorSettings, Env
     readonly pushgateway: string;
     /** Empty for none. */
     readonly webhook: string;
+    /** What else a build hands over, and who is told of it beside the store. */
+    readonly exports: ExportSettings;
     /** Groups whose members may launch builds. */
     readonly launchers: readonly string[];
     readonly admission: AdmissionSettings;
@@ -175,6 +179,7 @@ export function readSettings(
         signingKeySecret: read.matching("signingKeySecret", "", dnsLabel, "the name of a Secret in the namespace"),
         pushgateway: address(read, "pushgateway"),
         webhook: address(read, "webhook"),
+        exports: readExports(read, read.text("pushgateway")),
     };
 }
 

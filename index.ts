@@ -13,6 +13,7 @@ import { BuildImage } from "./components/buildImage";
 import { BuildJob } from "./components/buildJob";
 import { BuildNamespace } from "./components/buildNamespace";
 import { hasName } from "./components/egress";
+import { receiversOf } from "./components/exports";
 import { judgeBuilds } from "./components/judge";
 import { LaunchAccess } from "./components/launchAccess";
 import { PullSecret } from "./components/pullSecret";
@@ -67,6 +68,7 @@ const namespace = new BuildNamespace(
             privateAddresses: settings.azure?.storagePrivateAddresses ?? [],
             flavor: settings.azure?.networkPolicy ?? "kubernetes",
         },
+        exports: settings.exports,
         wrapperScript: fs.readFileSync(path.join(__dirname, "exporter", "wrapper", "wrap.sh"), "utf8"),
     },
     onCluster,
@@ -116,7 +118,7 @@ const launched = plans.map((plan) => {
         namespace: namespace.name,
         ...identity,
         imagePullSecrets,
-        resolvesNames: [settings.blobEndpoint, ...checkedOut([plan])].some(hasName),
+        resolvesNames: [settings.blobEndpoint, ...receiversOf(settings.exports), ...checkedOut([plan])].some(hasName),
         checkout: plan.checkout && mirror && { ...plan.checkout, ...mirror },
         notify: {
             pushgateway: settings.pushgateway,

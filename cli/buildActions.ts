@@ -10,7 +10,7 @@ import { downloadArtifacts } from "../launcher/artifacts";
 import { listBuilds } from "../launcher/builds";
 import { Cluster } from "../launcher/cluster";
 import { examine, shown } from "../launcher/evidence";
-import { showLog } from "../launcher/logs";
+import { listLogs, showLog } from "../launcher/logs";
 import { TerminalView } from "../launcher/logView";
 import { parsePublicKey } from "../launcher/signature";
 import type { BuildStore } from "../launcher/store";
@@ -28,6 +28,8 @@ export interface LogsOptions extends StackOptions {
     readonly follow: boolean;
     readonly offset: string;
     readonly container?: string;
+    readonly list: boolean;
+    readonly file?: string;
 }
 
 export interface ArtifactsOptions extends StackOptions {
@@ -80,6 +82,12 @@ export async function logs(tag: string | undefined, options: LogsOptions): Promi
     }
     const { store, buildTag, key, containerUrl } = open(options, tag);
     await refusePipeline(store, buildTag, "logs");
+    if (options.list) {
+        for (const { name, size } of await listLogs(store, key)) {
+            process.stdout.write(`${String(size).padStart(12)}  ${name}\n`);
+        }
+        return;
+    }
     const interrupted = new AbortController();
     process.once("SIGINT", () => interrupted.abort());
     // Whoever reads may have seen enough.
@@ -93,6 +101,7 @@ export async function logs(tag: string | undefined, options: LogsOptions): Promi
         {
             follow: options.follow,
             container: options.container,
+            file: options.file,
             offset,
             pollInterval: pollIntervalFor(containerUrl),
             startLimit: 60_000,
@@ -104,7 +113,8 @@ export async function logs(tag: string | undefined, options: LogsOptions): Promi
         await written(view.end());
     }
     if (interrupted.signal.aborted) {
-        process.stderr.write(`go on with: ke1 logs ${buildTag} --follow --offset ${end.offset}\n`);
+        const which = options.file === undefined ? "" : `--file ${options.file} `;
+        process.stderr.write(`go on with: ke1 logs ${buildTag} ${which}--follow --offset ${end.offset}\n`);
         process.exitCode = 130;
     }
 }

@@ -12,6 +12,8 @@ export function buildCommands(): Command[] {
             .option("-f, --follow", "go on until the build ends", false)
             .option("--offset <bytes>", "begin at this byte", "0")
             .option("--container <name>", "the log of an init container or a sidecar")
+            .option("--list", "list the logs that there are, with their sizes", false)
+            .option("--file <name>", "show this one of them")
             .action(async (tag: string | undefined, options: LogsOptions) => (await actions()).logs(tag, options)),
         withStackOptions(new Command("artifacts"))
             .description("list a build's artifacts, or download and verify them")

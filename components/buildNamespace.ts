@@ -5,7 +5,9 @@ import * as pulumi from "@pulumi/pulumi";
 
 import type { BuildEgressArgs } from "./egress";
 import { declareEgress } from "./egress";
+import type { ExportArgs } from "./exports";
 import { commonLabels } from "./labels";
+import { declareReceiverAccess } from "./receiverAccess";
 
 export interface BuildNamespaceArgs {
     /** The namespace's name. */
@@ -18,6 +20,8 @@ export interface BuildNamespaceArgs {
     readonly create: boolean;
     /** What a build's pod may reach: where the exporter sends logs and artifacts, and gets its token from. */
     readonly egress: Pick<BuildEgressArgs, "endpoints" | "privateAddresses" | "flavor">;
+    /** Who else is told of builds. */
+    readonly exports: ExportArgs;
     /** The POSIX shell script that builds are run by. */
     readonly wrapperScript: string;
 }
@@ -65,6 +69,8 @@ export class BuildNamespace extends pulumi.ComponentResource {
             child,
         );
         declareEgress(`${name}-export`, { ...args.egress, namespace: this.name }, child);
+
+        declareReceiverAccess(name, { ...args.exports, namespace: this.name, flavor: args.egress.flavor }, child);
 
         // Immutable, and named by its content: a build under way never sees the script change, and kubelet need not watch it.
         const digest = createHash("sha256").update(args.wrapperScript).digest("hex");

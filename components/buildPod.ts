@@ -7,6 +7,8 @@ import type { EnvironmentSettings } from "../config/buildEnvironment";
 import { environmentParts } from "./buildEnvironment";
 import type { CheckoutArgs } from "./checkout";
 import { checkoutParts, noCheckout } from "./checkout";
+import type { ExportArgs } from "./exports";
+import { handOverEnvironment, receiverEnvironment, receiverSecret } from "./exports";
 import type { PlacementArgs } from "./placement";
 import { placementOf } from "./placement";
 
@@ -52,6 +54,8 @@ export interface BuildPodArgs extends PlacementArgs, EnvironmentSettings {
     readonly signingKeySecret?: string;
     /** What a step of a pipeline has in addition; absent for a build that is none. */
     readonly step?: StepPodArgs;
+    /** What else the build hands over, and who is told of it. */
+    readonly exports: ExportArgs;
     /** A pod of a node that is lost is given up after this, in seconds. */
     readonly nodeLostSeconds: number;
 }
@@ -148,6 +152,7 @@ export function podSpecOf(args: BuildPodArgs, memoryLimit: string): k8s.types.in
                     ...checkout.environment,
                     ...environment.build.env.filter(({ name }) => args.step?.env[name] === undefined),
                     ...Object.entries(args.step?.env ?? {}).map(([name, value]) => ({ name, value })),
+                    ...handOverEnvironment(args.exports, sharedDirectory),
                 ],
                 resources: {
                     requests: { ...resources.requests, ...args.extendedResources },
@@ -177,6 +182,7 @@ export function podSpecOf(args: BuildPodArgs, memoryLimit: string): k8s.types.in
                     { name: "KE1_IMAGE", value: args.image },
                     { name: "KE1_ARTIFACT_DIR", value: args.artifactDirectory },
                     ...stepVariables(args.step),
+                    ...receiverEnvironment(args.exports),
                     field("KE1_JOB_NAMESPACE", "metadata.namespace"),
                     field("KE1_JOB_NAME", "metadata.labels['batch.kubernetes.io/job-name']"),
                     field("KE1_POD_NAME", "metadata.name"),
@@ -255,6 +261,7 @@ function exporterSecrets(args: BuildPodArgs) {
             variable: "KE1_SIGNING_KEY_FILE",
             value: `${signingDirectory}/key`,
         },
+        receiverSecret(args.exports),
     ];
     return all.flatMap((secret) =>
         secret.secretName === undefined ? [] : [{ ...secret, secretName: secret.secretName }],

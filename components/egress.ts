@@ -78,7 +78,17 @@ const clusterDns: EgressRule = {
 const notTheInternet = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "169.254.0.0/16"];
 const platformAddress = "168.63.129.16/32";
 
+/** `<service>.<namespace>.svc`: the namespace, as the policy sees pods and not the Service in front of them. */
+function serviceNamespace(endpoint: string): string | undefined {
+    return /^[^.]+\.([^.]+)\.svc(\.cluster\.local)?$/.exec(new URL(endpoint).hostname)?.[1];
+}
+
 function egressTo(endpoint: string, privateAddresses: readonly string[]): EgressRule {
+    const service = serviceNamespace(endpoint);
+    if (service !== undefined) {
+        const namespaceSelector = { matchLabels: { "kubernetes.io/metadata.name": service } };
+        return { to: [{ namespaceSelector }], ports: [{ protocol: "TCP", port: portOf(endpoint) }] };
+    }
     const internet = { ipBlock: { cidr: "0.0.0.0/0", except: [...notTheInternet, platformAddress] } };
     const named = [internet, ...privateAddresses.map((cidr) => ({ ipBlock: { cidr } }))];
     const to = hasName(endpoint) ? named : [{ ipBlock: { cidr: `${new URL(endpoint).hostname}/32` } }];
@@ -92,7 +102,14 @@ function portOf(endpoint: string): number {
 
 /** https://docs.cilium.io/en/stable/security/policy/language/#dns-based */
 function ciliumSpec({ endpoints, pods }: BuildEgressArgs) {
-    const byName = endpoints.filter(hasName).map((endpoint) => ({
+    const byService = endpoints
+        .filter((endpoint) => serviceNamespace(endpoint) !== undefined)
+        .map((endpoint) => ({
+            toEndpoints: [{ matchLabels: { "k8s:io.kubernetes.pod.namespace": serviceNamespace(endpoint) } }],
+            toPorts: [{ ports: [{ port: String(portOf(endpoint)), protocol: "TCP" }] }],
+        }));
+    const named = endpoints.filter((endpoint) => hasName(endpoint) && serviceNamespace(endpoint) === undefined);
+    const byName = named.map((endpoint) => ({
         toFQDNs: [{ matchName: new URL(endpoint).hostname }],
         toPorts: [{ ports: [{ port: String(portOf(endpoint)), protocol: "TCP" }] }],
     }));
@@ -113,6 +130,6 @@ function ciliumSpec({ endpoints, pods }: BuildEgressArgs) {
     };
     return {
         endpointSelector: { matchLabels: pods ?? buildPods },
-        egress: [...byName, ...byAddress, ...(byName.length > 0 ? [dns] : [])],
+        egress: [...byName, ...byService, ...byAddress, ...(endpoints.some(hasName) ? [dns] : [])],
     };
 }

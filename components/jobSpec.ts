@@ -5,6 +5,7 @@ import { buildTagLabel, sourceContainer, sourceUnavailable, stepLabel } from "..
 import type { BuildPodArgs } from "./buildPod";
 import { workloadIdentity } from "./buildPod";
 import { checkoutLabels } from "./checkout";
+import { scrapeAnnotations } from "./exports";
 import { commonLabels } from "./labels";
 import { queueLabel } from "./placement";
 
@@ -113,7 +114,7 @@ export function jobOf(args: NamedJobArgs, podSpec: k8s.types.input.core.v1.PodSp
             template: {
                 metadata: {
                     labels: { ...labels, ...podIdentity?.labels, ...(args.checkout ? checkoutLabels : {}) },
-                    annotations: podIdentity?.annotations,
+                    annotations: { ...podIdentity?.annotations, ...scrapeAnnotations(args.exports) },
                 },
                 spec: podSpec,
             },

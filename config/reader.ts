@@ -73,7 +73,9 @@ export class Reader {
         const items = this.list(key);
         const bad = items.find((item) => !pattern.test(item));
         if (bad !== undefined) {
-            throw new UserError(`each of ${key} must be ${meaning}; one is \`${bad}\``);
+            throw new UserError(
+                `each of ${key} must be ${meaning}; one is \`${bad.replace(/[\u0000-\u001f\u007f]/g, "\ufffd")}\``,
+            );
         }
         return items;
     }

@@ -31,6 +31,7 @@ export function nameOfKey(key: BuildKey): string {
  *     <BUILD_TAG>/bin/<artifact>
  *     <BUILD_TAG>/logs/<UTC timestamp>.log
  *     <BUILD_TAG>/logs/<UTC timestamp>.<container>.log
+ *     <BUILD_TAG>/logs/<UTC timestamp>/<log file>
  *     <BUILD_TAG>/attempts/<n>/started.json finished.json podinfo.json
  *     <BUILD_TAG>/attempts/lease
  *     <BUILD_TAG>/provenance.json
@@ -51,6 +52,9 @@ export const layout = {
     /** Of an init container or a sidecar: ISO 8601 basic format, UTC, milliseconds. */
     containerLog: (key: BuildKey, begun: Date, container: string) =>
         `${key}/logs/${begun.toISOString().replace(/[-:]/g, "")}.${container}.log`,
+    /** @param log the path of the attempt's log, below the build's */
+    logFilesPrefix: (key: BuildKey, log: string) => `${key}/${log.replace(/\.log$/, "")}/`,
+    logFile: (key: BuildKey, log: string, name: string) => `${key}/${log.replace(/\.log$/, "")}/${name}`,
     attemptsPrefix: (key: BuildKey) => `${key}/attempts/`,
     started: (key: BuildKey, attempt: number) => `${key}/attempts/${attempt}/started.json`,
     finished: (key: BuildKey, attempt: number) => `${key}/attempts/${attempt}/finished.json`,

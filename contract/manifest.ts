@@ -63,6 +63,25 @@ export interface CompanionEnd {
 /** What sidecars said of a build, by the sidecar's name: JSON objects, at most 64 KiB all together. */
 export type Summaries = Readonly<Record<string, Readonly<Record<string, unknown>>>>;
 
+/** A log besides that of the build's output: a file that the build, or a container beside it, wrote. */
+export interface LogFileRecord {
+    /** Path below the directory of the attempt's logs: `layout.logFile` has the blob's. */
+    readonly name: string;
+    readonly size: number;
+    readonly sha256: string;
+    /** Whether the file was larger than what is kept. */
+    readonly truncated?: true;
+}
+
+/** How many lines of the log a receiver beside the store took: Loki, Elasticsearch. */
+export interface LogDelivery {
+    readonly receiver: string;
+    readonly lines: number;
+    readonly dropped: number;
+    /** Why the last of those that were dropped were. */
+    readonly problem?: string;
+}
+
 /** `<BUILD_TAG>/manifest.json`: written last, once, with `If-None-Match: *`. Its presence means built. */
 export interface Manifest {
     readonly schemaVersion: 1;
@@ -82,6 +101,7 @@ export interface Manifest {
     readonly finishedAt: string;
     readonly durations: { readonly buildSeconds: number; readonly exportSeconds: number };
     readonly log: LogRecord;
+    readonly logFiles?: readonly LogFileRecord[];
     readonly artifacts: readonly Artifact[];
     readonly links?: readonly ArtifactLink[];
     /** Files that could not be taken along, with the reason: sockets, devices, links that leave the directory. */
@@ -121,6 +141,10 @@ export interface AttemptFinished {
     readonly message?: string;
     /** Of an init container, where that is what failed. */
     readonly log?: LogRecord;
+    readonly logFiles?: readonly LogFileRecord[];
+    readonly deliveries?: readonly LogDelivery[];
+    /** What became of the build's metrics, in a few words. */
+    readonly metrics?: string;
     readonly artifacts: number;
     readonly durations: { readonly buildSeconds: number; readonly exportSeconds: number };
     readonly companions?: readonly CompanionEnd[];

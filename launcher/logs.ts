@@ -13,6 +13,8 @@ export interface ShowLogOptions {
     readonly follow: boolean;
     /** An init container or a sidecar; the build itself, or the init container that failed, if absent. */
     readonly container?: string;
+    /** Which log, by the name that `listLogs` gives it; by default that of the build's output. */
+    readonly file?: string;
     /** Byte to begin at. */
     readonly offset: number;
     /** Milliseconds between two looks at the store. */
@@ -46,24 +48,54 @@ export async function showLog(
         }
         attempt = await lastAttempt(store, key, options.container);
     }
+    const file = options.file ?? outputLog;
     let { offset } = options;
+    let found = file === outputLog;
     for (;;) {
         // Asked for first: what is in the log when the build has finished is all there will be.
         const finished = await store.finished(key, attempt.number);
-        // An init container failed, and so there is no log of the build.
-        const log = options.container === undefined ? (finished?.log?.name ?? attempt.log) : attempt.log;
+        // Where an init container failed, there is no log of the build.
+        const output = options.container === undefined ? (finished?.log?.name ?? attempt.log) : attempt.log;
+        const log = file === outputLog ? `${key}/${output}` : layout.logFile(key, attempt.log, file);
         let bytes: Buffer | undefined;
         do {
-            bytes = signal.aborted ? undefined : await store.bytes(`${key}/${log}`, offset, readLimit);
+            bytes = signal.aborted ? undefined : await store.bytes(log, offset, readLimit);
+            found ||= bytes !== undefined;
             if (bytes && bytes.length > 0) {
                 await onBytes(bytes);
                 offset += bytes.length;
             }
         } while (bytes?.length === readLimit);
+        if (!found && (finished || !options.follow)) {
+            throw new UserError(
+                `${nameOfKey(key)} has no log ${file}; \`ke1 logs ${nameOfKey(key)} --list\` shows which there are`,
+            );
+        }
         if (finished || !options.follow || !(await pause(options.pollInterval, signal))) {
             return { offset };
         }
     }
+}
+
+/** What the log of the build's output is called beside the others. */
+export const outputLog = "output";
+
+/** The logs of a build's last attempt, that of its output first, and their sizes in bytes. */
+export async function listLogs(
+    store: BuildStore,
+    key: BuildKey,
+): Promise<readonly { readonly name: string; readonly size: number }[]> {
+    const attempt = await lastAttempt(store, key, undefined);
+    if (!attempt) {
+        throw new UserError(`there is no log of ${nameOfKey(key)}; \`ke1 builds\` lists what there is`);
+    }
+    const prefix = layout.logFilesPrefix(key, attempt.log);
+    const [output] = await store.sizes(`${key}/${attempt.log}`);
+    const files = await store.sizes(prefix);
+    return [
+        { name: outputLog, size: output?.size ?? 0 },
+        ...files.map(({ name, size }) => ({ name: name.slice(prefix.length), size })),
+    ];
 }
 
 /** A number may be taken by an attempt that could not say anything: that one has no log. */

@@ -115,6 +115,17 @@ export class BuildStore {
         return names;
     }
 
+    /** The blobs that begin so, and their sizes in bytes. */
+    public async sizes(prefix: string): Promise<readonly { readonly name: string; readonly size: number }[]> {
+        const found: { name: string; size: number }[] = [];
+        await this.asked(async () => {
+            for await (const { name, properties } of this.container.listBlobsFlat({ prefix })) {
+                found.push({ name, size: properties.contentLength ?? 0 });
+            }
+        });
+        return found;
+    }
+
     /**
      * What a blob has from byte `offset` on; empty when it has no more. `limit` bounds what is held in memory, in bytes.
      *

@@ -6,7 +6,8 @@
 #
 # For every POSIX sh (dash, busybox ash, bash). Environment: KE1_DIR, the volume shared with the exporter;
 # KE1_ARTIFACT_DIR, what to hand back, inside the working directory (default: bin; empty: nothing); KE1_LOG_HEAD, a file
-# with what there is to say of the source, if any. Ends with the build's exit code, or
+# with what there is to say of the source, if any; KE1_LOG_FILES, which files of the working directory are logs (extended
+# regular expressions, one a line); KE1_METRICS_PATH, which has metrics. Ends with the build's exit code, or
 #
 #     0    without running anything, when the tag is built already
 #     1    when the build succeeded, but what it left cannot be handed back
@@ -222,6 +223,11 @@ run() {
 hand_back() {
     dir=${KE1_ARTIFACT_DIR-bin}
     [ -n "$dir" ] || return 0
+    # What is in KE1_ARTIFACTS is there already, and may be all.
+    if [ -n "$(ls -A -- "$shared/exports" 2>/dev/null 8>&- 9>&-)" ] &&
+        [ -z "$(ls -A -- "$dir" 2>/dev/null 8>&- 9>&-)" ]; then
+        return
+    fi
     here=$(pwd -P)
     case $dir in
         /*) there=$dir ;;
@@ -255,6 +261,19 @@ hand_back() {
     fi
 }
 
+# Hands over the logs that are in files, and the metrics, also of a build that failed. None of it is worth failing one.
+hand_over() {
+    if [ -n "${KE1_LOG_FILES:-}" ]; then
+        mkdir "$shared/handed-logs"
+        find . -type f | LC_ALL=C grep -E -e "$KE1_LOG_FILES" | head -n 1000 | while IFS= read -r file; do
+            mkdir -p -- "$shared/handed-logs/${file%/*}" && cp -P -- "$file" "$shared/handed-logs/$file"
+        done
+    fi
+    if [ -n "${KE1_METRICS_PATH:-}" ] && [ -f "$KE1_METRICS_PATH" ] && [ ! -e "$shared/metrics.prom" ]; then
+        cp -- "$KE1_METRICS_PATH" "$shared/metrics.prom"
+    fi
+} >&8 2>&1 8>&- 9>&-
+
 # Waits until all output is on the volume, but not for ever: a process that the build left behind may hold the pipe open.
 end_output() {
     exec 8>&-
@@ -278,6 +297,8 @@ if [ -r "${KE1_LOG_HEAD:-}" ]; then
 fi
 if prepare; then
     run "$@"
+    # First: to hand back may be to move.
+    [ "$role" != build ] || hand_over
     if [ "$code" -eq 0 ] && [ "$role" = build ]; then
         hand_back
     fi

@@ -1,7 +1,9 @@
 import type { UserRule } from "../../admission/judge";
 import { jobOf } from "../../components/jobSpec";
 import { podSpecOf } from "../../components/buildPod";
+import { readExports } from "../../config/exports";
 import type { Placement } from "../../config/placement";
+import { Reader } from "../../config/reader";
 
 const digest = `sha256:${"a".repeat(64)}`;
 
@@ -40,6 +42,7 @@ export function rightJob(namespace: string, placement: Placement = anywhere): an
         serviceAccount: "ke1-build",
         credentialSecret: "ke1-blob-credential",
         signingKeySecret: "signing",
+        exports: readExports(new Reader({ get: () => undefined }), ""),
         imagePullSecrets: [],
         companions: { initContainers: [], sidecars: [], sidecarLimitSeconds: 60 },
         wrapperConfigMap: "ke1-wrapper",

@@ -18,20 +18,20 @@ export class Pushgateway {
     ) {}
 
     /** Compiled at the first time, which takes a minute; Go's cache keeps the program. */
-    public static async start(): Promise<Pushgateway> {
+    public static async start(address = "127.0.0.1"): Promise<Pushgateway> {
         const { stdout } = await promisify(execFile)("go", ["tool", "-n", "pushgateway"], {
             cwd: path.join(__dirname, "../tools/pushgateway"),
         });
-        const child = spawn(stdout.trim(), ["--web.listen-address=127.0.0.1:0"], {
+        const child = spawn(stdout.trim(), [`--web.listen-address=${address}:0`], {
             stdio: ["ignore", "ignore", "pipe"],
         });
         let said = "";
         for await (const line of createInterface(child.stderr)) {
             said += `${line}\n`;
-            const address = /Listening on.* address=(127\.0\.0\.1:\d+)/.exec(line)?.[1];
-            if (address !== undefined) {
+            const listening = /Listening on.* address=(\d+\.\d+\.\d+\.\d+:\d+)/.exec(line)?.[1];
+            if (listening !== undefined) {
                 child.stderr.resume();
-                return new Pushgateway(`http://${address}`, child);
+                return new Pushgateway(`http://${listening}`, child);
             }
         }
         throw new Error(`the Pushgateway did not start: ${said}`);

@@ -37,10 +37,13 @@ describe("the configuration", () => {
             config: Record<string, { type: string; description: string; default: unknown }>;
         };
         const local = settings();
-        const read = { ...local, ...settings(azure).azure, ...local, ...local.watchdogs } as unknown as Record<
-            string,
-            unknown
-        >;
+        const read = {
+            ...local,
+            ...settings(azure).azure,
+            ...local,
+            ...local.watchdogs,
+            ...local.exports,
+        } as unknown as Record<string, unknown>;
         for (const [key, declared] of Object.entries(project.config)) {
             assert.ok(declared.description.length > 20, `${key} is described`);
             assert.notEqual(declared.default, undefined, `${key} has a default`);

@@ -60,13 +60,13 @@ func upload(t *testing.T, dir string, store Store, between func()) error {
 		t.Fatal(err)
 	}
 	defer handle.Close()
-	inventory, err := Walk(handle, "tag/bin/")
+	inventory, err := Walk("tag/bin/", handle)
 	if err != nil {
 		t.Fatal(err)
 	}
 	between()
 	uploader := &Uploader{
-		Dir: handle, Store: store,
+		Store:    store,
 		BlobName: func(name string) string { return "tag/bin/" + name },
 		Check:    func(context.Context) error { return nil },
 	}

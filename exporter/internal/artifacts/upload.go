@@ -48,7 +48,6 @@ type Store interface {
 
 // Uploader stores the files of an inventory.
 type Uploader struct {
-	Dir   *os.File
 	Store Store
 	// BlobName of an artifact.
 	BlobName func(artifact string) string
@@ -273,7 +272,7 @@ func blockID(index int, content []byte) string {
 }
 
 func (u *Uploader) open(f file) (*os.File, error) {
-	handle, err := volume.OpenRegular(int(u.Dir.Fd()), f.name)
+	handle, err := volume.OpenRegular(int(f.dir.Fd()), f.name)
 	if os.IsPermission(err) {
 		return nil, unfit("the artifact %s cannot be read: permission denied", printable(f.name))
 	}

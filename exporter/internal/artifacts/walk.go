@@ -36,6 +36,7 @@ func unfit(format string, args ...any) error { return &Unfit{fmt.Sprintf(format,
 
 // file is a regular file as the walk found it. The upload compares: a difference means that somebody is still writing.
 type file struct {
+	dir        *os.File
 	name       string
 	size       int64
 	executable bool
@@ -64,23 +65,32 @@ type Inventory struct {
 func (i *Inventory) Files() int { return len(i.files) }
 
 type walker struct {
+	dir       *os.File
 	inventory Inventory
 	entries   int
 	// room is what a blob's name may have in UTF-16 units and path segments, less the prefix of the tag.
 	room, segments int
 }
 
-// Walk takes stock of dir; blobPrefix is what comes before a name in the name of its blob. A regular file that cannot be
-// stored is Unfit: leaving it out would lose an artifact. So is a directory without any.
-func Walk(dir *os.File, blobPrefix string) (*Inventory, error) {
+// Walk takes stock of directories, whose files become one set of artifacts; blobPrefix is what comes before a name in the name
+// of its blob. A regular file that cannot be stored is Unfit: leaving it out would lose an artifact. So is a name that two
+// directories have, and that there is no file at all.
+func Walk(blobPrefix string, dirs ...*os.File) (*Inventory, error) {
 	w := &walker{
 		room:     maxNameUnits - units(blobPrefix),
 		segments: maxSegments - strings.Count(blobPrefix, "/"),
 	}
-	if err := w.directory(int(dir.Fd()), ""); err != nil {
-		return nil, err
+	for _, w.dir = range dirs {
+		if err := w.directory(int(w.dir.Fd()), ""); err != nil {
+			return nil, err
+		}
 	}
 	i := &w.inventory
+	if len(dirs) > 1 {
+		if err := i.clash(); err != nil {
+			return nil, err
+		}
+	}
 	if len(i.files) == 0 {
 		return nil, unfit("the build left no regular file in its artifact directory")
 	}
@@ -88,6 +98,37 @@ func Walk(dir *os.File, blobPrefix string) (*Inventory, error) {
 	slices.SortFunc(i.Links, func(a, b contract.Link) int { return strings.Compare(a.Name, b.Name) })
 	slices.SortFunc(i.Skipped, func(a, b contract.Skipped) int { return strings.Compare(a.Name, b.Name) })
 	return i, nil
+}
+
+// clash finds a name that two directories have, also where one has a file and the other a directory of that name.
+func (i *Inventory) clash() error {
+	names := make(map[string]bool, len(i.files)+len(i.Links))
+	add := func(name string) error {
+		if names[name] {
+			return unfit("there are two artifacts %s, one in the artifact directory and one in KE1_ARTIFACTS", printable(name))
+		}
+		names[name] = true
+		return nil
+	}
+	for _, f := range i.files {
+		if err := add(f.name); err != nil {
+			return err
+		}
+	}
+	for _, l := range i.Links {
+		if err := add(l.Name); err != nil {
+			return err
+		}
+	}
+	for name := range names {
+		for parent := path.Dir(name); parent != "."; parent = path.Dir(parent) {
+			if names[parent] {
+				return unfit("the artifact %s is a file in one of the artifact directory and KE1_ARTIFACTS, and a directory in the other",
+					printable(parent))
+			}
+		}
+	}
+	return nil
 }
 
 // directory walks by names of one segment below an open directory, so that no link can lead it away.
@@ -128,7 +169,7 @@ func (w *walker) entry(dirFD int, prefix, name string) error {
 		if problem := w.nameProblem(full); problem != "" {
 			return unfit("the artifact %s cannot be stored: its name %s", printable(full), problem)
 		}
-		w.inventory.files = append(w.inventory.files, file{full, stat.Size, stat.Mode&unix.S_IXUSR != 0, identityOf(&stat)})
+		w.inventory.files = append(w.inventory.files, file{w.dir, full, stat.Size, stat.Mode&unix.S_IXUSR != 0, identityOf(&stat)})
 	case unix.S_IFDIR:
 		if strings.Count(full, "/") >= w.segments {
 			return unfit("the artifact directory is nested too deeply at %s", printable(full))

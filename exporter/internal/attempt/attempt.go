@@ -63,6 +63,7 @@ type attempt struct {
 	companions companions
 
 	buildStarted, buildEnded time.Time
+	exports                  *exports
 }
 
 // Run goes the whole way and returns the last words and the exit code. stop ends with SIGTERM: the build is not waited for
@@ -94,7 +95,13 @@ func Run(stop context.Context, c config.Config, stderr io.Writer) (contract.Resu
 		}
 		return contract.Result{Outcome: contract.AlreadyBuilt, Log: built.Log.Name}, ExitExported
 	}
-	return a.build(stop)
+	result, code := a.build(stop)
+	if a.exports != nil {
+		// Others may have the tag now.
+		a.release()
+		a.exports.linger(stop)
+	}
+	return result, code
 }
 
 // Refuse lets a build container go that waits for an exporter which cannot even start. Best effort.
@@ -108,7 +115,7 @@ func (a *attempt) open() (err error) {
 	if a.volume, err = volume.Open(a.config.Dir); err != nil {
 		return err
 	}
-	if err = a.volume.Prepare(); err != nil {
+	if err = errors.Join(a.volume.Prepare(), a.volume.MakeDirectories()); err != nil {
 		return err
 	}
 	if a.container, err = store.Open(a.config.ContainerURL, a.config.Credential, a.progress); err != nil {
@@ -153,12 +160,15 @@ func (a *attempt) build(stop context.Context) (contract.Result, int) {
 
 	ended := make(chan struct{})
 	masker := mask.New(a.config.Secrets)
+	a.exports = a.startExports(background, ended, masker)
 	exporter := &logs.Exporter{
 		Open:     a.volume.Log,
 		Blob:     a.container.NewAppendBlob(a.layout.Log(a.logName)),
 		Interval: a.config.LogInterval,
 		Mask:     masker,
 		Progress: a.progress,
+		Passed:   a.exports.output.Write,
+		Done:     a.exports.outputDone,
 	}
 	type logResult struct {
 		record contract.Log
@@ -189,6 +199,7 @@ func (a *attempt) build(stop context.Context) (contract.Result, int) {
 	if err == nil {
 		finished = a.verdict()
 	}
+	a.exports.buildEnded(background)
 	sidecarsEnded := a.awaitSidecars(stop, finished)
 	code := ExitExported
 	var manifest *contract.Manifest
@@ -199,6 +210,9 @@ func (a *attempt) build(stop context.Context) (contract.Result, int) {
 	}
 	log := <-logged
 	finished.Log = &log.record
+	if err := a.exports.finish(&finished); err != nil && log.err == nil {
+		log.err = err
+	}
 	<-sidecarsEnded
 	finished.Summaries, finished.Companions = a.summaries(), a.companions.ends
 	if finished.Outcome == contract.Succeeded {
@@ -210,6 +224,7 @@ func (a *attempt) build(stop context.Context) (contract.Result, int) {
 			}
 			manifest.Log = log.record
 			manifest.Companions, manifest.Summaries = finished.Companions, finished.Summaries
+			manifest.LogFiles = finished.LogFiles
 			finished.Artifacts = len(manifest.Artifacts)
 			return a.publish(background, manifest, finished)
 		}
@@ -262,6 +277,7 @@ func (a *attempt) release() {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
+	a.leased = false
 	if err := a.lease.Release(ctx); err != nil {
 		a.progress("%v", err)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -16,20 +17,22 @@ import (
 
 // storeArtifacts returns the manifest without its log, which is still on its way.
 func (a *attempt) storeArtifacts(ctx context.Context) (*contract.Manifest, error) {
-	if a.config.ArtifactDir == "" {
-		return a.manifest([]contract.Artifact{}, nil, nil), nil
-	}
-	dir, err := a.volume.Artifacts()
+	dirs, err := a.artifactDirectories()
 	if err != nil {
 		return nil, fmt.Errorf("the artifact directory cannot be read: %w", err)
 	}
-	defer dir.Close()
-	inventory, err := artifacts.Walk(dir, a.layout.Artifact(""))
+	if len(dirs) == 0 && a.config.ArtifactDir == "" {
+		return a.manifest([]contract.Artifact{}, nil, nil), nil
+	}
+	for _, dir := range dirs {
+		defer dir.Close()
+	}
+	inventory, err := artifacts.Walk(a.layout.Artifact(""), dirs...)
 	if err != nil {
 		return nil, err
 	}
 	a.progress("the build has ended: storing %d artifacts", inventory.Files())
-	uploader := &artifacts.Uploader{Dir: dir, Store: a.container, BlobName: a.layout.Artifact, Check: a.lease.Check,
+	uploader := &artifacts.Uploader{Store: a.container, BlobName: a.layout.Artifact, Check: a.lease.Check,
 		Resume: a.number > 1}
 	stored, err := uploader.Upload(ctx, inventory)
 	if kept := uploader.Kept(); kept > 0 {
@@ -67,7 +70,7 @@ func (a *attempt) publish(ctx context.Context, m *contract.Manifest, finished co
 	m.Durations = a.durations(now)
 	fail := func(err error) (contract.Result, int) {
 		outcome, message, code := a.blame(ctx, err)
-		return a.conclude(contract.Finished{Outcome: outcome, Message: message, Log: finished.Log}, code)
+		return a.conclude(withEnd(finished, outcome, message), code)
 	}
 	manifest, err := encode(m)
 	if err != nil {
@@ -105,9 +108,7 @@ func (a *attempt) publish(ctx context.Context, m *contract.Manifest, finished co
 		if other == nil {
 			return fail(errors.New("the manifest is there and is not there"))
 		}
-		return a.conclude(contract.Finished{
-			Outcome: contract.AlreadyBuilt, Message: "another build of this tag was done first", Log: finished.Log,
-		}, ExitExported)
+		return a.conclude(withEnd(finished, contract.AlreadyBuilt, "another build of this tag was done first"), ExitExported)
 	}
 	if err != nil && !errors.Is(err, store.ErrExists) {
 		return fail(err)
@@ -130,4 +131,37 @@ func (a *attempt) keep(ctx context.Context, name, mediaType string, content []by
 			" over: use another BUILD_TAG", name)}
 	}
 	return err
+}
+
+// withEnd is another end for an attempt that was to succeed.
+func withEnd(finished contract.Finished, outcome contract.Outcome, message string) contract.Finished {
+	finished.Outcome, finished.Message = outcome, message
+	finished.ExitCode, finished.Artifacts = nil, 0
+	return finished
+}
+
+// artifactDirectories are those that have what the build handed back: its artifact directory, and KE1_ARTIFACTS if there is
+// anything in it.
+func (a *attempt) artifactDirectories() ([]*os.File, error) {
+	var dirs []*os.File
+	if a.config.ArtifactDir != "" {
+		dir, err := a.volume.Artifacts()
+		if err == nil {
+			dirs = append(dirs, dir)
+		} else if !errors.Is(err, os.ErrNotExist) {
+			return nil, err
+		}
+	}
+	dir, err := a.volume.Exports()
+	if errors.Is(err, os.ErrNotExist) {
+		return dirs, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if _, err := dir.Readdirnames(1); err != nil {
+		dir.Close()
+		return dirs, nil
+	}
+	return append(dirs, dir), nil
 }

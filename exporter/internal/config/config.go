@@ -46,6 +46,8 @@ type Config struct {
 	SigningKey *sign.Key
 	// Companions are the init containers and sidecars; none where they are not configured.
 	Companions Companions
+	// Exports are what else is carried, and to whom.
+	Exports Exports
 	// TerminationLog is where Kubernetes looks for a container's last words.
 	TerminationLog string
 }
@@ -139,6 +141,8 @@ func FromEnvironment(getenv func(string) string) (Config, error) {
 	problems = append(problems, unfit...)
 	found, wrong := credential(getenv, c.ContainerURL)
 	c.Credential = found
+	problems = append(problems, wrong...)
+	c.Exports, wrong = exports(getenv)
 	problems = append(problems, wrong...)
 	if len(problems) > 0 {
 		return Config{}, errors.New(strings.Join(problems, "; "))

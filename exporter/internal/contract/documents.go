@@ -101,6 +101,24 @@ type CompanionEnd struct {
 	Log *Log `json:"log,omitempty"`
 }
 
+// LogFile is a log besides that of the build's output: Name is its path below the directory of the attempt's logs.
+type LogFile struct {
+	Name   string `json:"name"`
+	Size   int64  `json:"size"`
+	SHA256 string `json:"sha256"`
+	// Truncated: the file was larger than what is kept.
+	Truncated bool `json:"truncated,omitempty"`
+}
+
+// Delivery is how many lines a receiver of logs took, beside the store, and how many were dropped.
+type Delivery struct {
+	Receiver string `json:"receiver"`
+	Lines    int64  `json:"lines"`
+	Dropped  int64  `json:"dropped"`
+	// Problem is why the last of them were.
+	Problem string `json:"problem,omitempty"`
+}
+
 // Durations are in seconds, to the millisecond.
 type Durations struct {
 	BuildSeconds  float64 `json:"buildSeconds"`
@@ -123,6 +141,7 @@ type Manifest struct {
 	FinishedAt    string     `json:"finishedAt"`
 	Durations     Durations  `json:"durations"`
 	Log           Log        `json:"log"`
+	LogFiles      []LogFile  `json:"logFiles,omitempty"`
 	Artifacts     []Artifact `json:"artifacts"`
 	Links         []Link     `json:"links,omitempty"`
 	Skipped       []Skipped  `json:"skipped,omitempty"`
@@ -160,8 +179,13 @@ type Finished struct {
 	ExitCode      *int      `json:"exitCode,omitempty"`
 	Message       string    `json:"message,omitempty"`
 	Log           *Log      `json:"log,omitempty"`
-	Artifacts     int       `json:"artifacts"`
-	Durations     Durations `json:"durations"`
+	LogFiles      []LogFile `json:"logFiles,omitempty"`
+	// Deliveries are to receivers of logs beside the store.
+	Deliveries []Delivery `json:"deliveries,omitempty"`
+	// Metrics says in a few words what became of the build's metrics.
+	Metrics   string    `json:"metrics,omitempty"`
+	Artifacts int       `json:"artifacts"`
+	Durations Durations `json:"durations"`
 	// Companions are the init containers and sidecars.
 	Companions []CompanionEnd `json:"companions,omitempty"`
 	// Summaries are what sidecars said of the build: JSON objects, by the sidecar's name.

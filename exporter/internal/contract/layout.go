@@ -47,6 +47,9 @@ func ContainerLogName(logName, container string) string {
 	return strings.TrimSuffix(logName, ".log") + "." + container + ".log"
 }
 
+// LogFileName is the path of a log file of the attempt that has this log.
+func LogFileName(log, name string) string { return strings.TrimSuffix(log, ".log") + "/" + name }
+
 // Timestamp is RFC 3339, UTC, milliseconds, as Date.toISOString() writes it.
 func Timestamp(t time.Time) string {
 	return t.UTC().Format("2006-01-02T15:04:05.000Z")

@@ -47,6 +47,12 @@ type Exporter struct {
 	Mask     Mask
 	// Progress takes one line for a person.
 	Progress func(format string, args ...any)
+	// Passed, if there is one, sees all that was stored, and when it was read. The bytes are valid during the call.
+	Passed func(at time.Time, content []byte)
+	// Done, if there is one, is told when nothing more will pass.
+	Done func(at time.Time)
+	// Bounds are for a file that is not the wrapper's; nil for the log itself.
+	Bounds *Bounds
 
 	file   *os.File
 	offset int64
@@ -57,6 +63,9 @@ type Exporter struct {
 	begun  time.Time
 	sent   time.Time
 	read   time.Time
+	// taken is how much was read in all; cut: the file has more than that.
+	taken int64
+	cut   bool
 	// reclaimed is how much of the file has been given back; less than 0 if the volume does not know how.
 	reclaimed int64
 }
@@ -70,6 +79,9 @@ func (e *Exporter) Run(ctx context.Context, ended <-chan struct{}) (contract.Log
 	defer func() {
 		if e.file != nil {
 			e.file.Close()
+		}
+		if e.Done != nil {
+			e.Done(time.Now())
 		}
 	}()
 	err := e.persist(ctx, ended, func() error { return e.Blob.Create(ctx, mediaType) })
@@ -92,10 +104,13 @@ func (e *Exporter) follow(ctx context.Context, ended <-chan struct{}) error {
 			if err := e.drain(ctx, ended, available); err != nil {
 				return err
 			}
-			return e.send(ctx, ended, e.Mask.End())
+			if err := e.send(ctx, ended, e.Mask.End()); err != nil || !e.cut {
+				return err
+			}
+			return e.send(ctx, ended, []byte(cutMark))
 		}
-		if available >= readSize || (available > 0 && wait <= 0) {
-			if err := e.forward(ctx, ended, min(available, readSize)); err != nil {
+		if available >= e.piece() || (available > 0 && wait <= 0) {
+			if err := e.forward(ctx, ended, min(available, e.piece())); err != nil {
 				return err
 			}
 			continue
@@ -105,7 +120,7 @@ func (e *Exporter) follow(ctx context.Context, ended <-chan struct{}) error {
 				return err
 			}
 		}
-		pause := pollInterval
+		pause := e.poll()
 		if available > 0 {
 			pause = min(max(wait, time.Millisecond), time.Second)
 		}
@@ -131,6 +146,9 @@ func (e *Exporter) available() (int64, error) {
 	if err != nil {
 		return 0, err
 	}
+	if e.Bounds != nil {
+		return e.bounded(info.Size()), nil
+	}
 	// Less than was read already: the build has cut its own log. The wrapper goes on writing where it was.
 	return max(info.Size()-e.offset, 0), nil
 }
@@ -139,7 +157,7 @@ func (e *Exporter) available() (int64, error) {
 func (e *Exporter) drain(ctx context.Context, ended <-chan struct{}, left int64) error {
 	for left > 0 {
 		before := e.offset
-		if err := e.forward(ctx, ended, min(left, readSize)); err != nil {
+		if err := e.forward(ctx, ended, min(left, e.piece())); err != nil {
 			return err
 		}
 		if e.offset == before {
@@ -164,6 +182,10 @@ func (e *Exporter) forward(ctx context.Context, ended <-chan struct{}, size int6
 		return fmt.Errorf("the log on the shared volume cannot be read: %w", err)
 	}
 	e.offset += int64(n)
+	e.taken += int64(n)
+	if e.Bounds != nil {
+		e.Bounds.Left.Add(-int64(n))
+	}
 	e.read = time.Now()
 	if err := e.send(ctx, ended, e.Mask.Next(e.buffer[:n])); err != nil {
 		return err
@@ -177,7 +199,7 @@ func (e *Exporter) forward(ctx context.Context, ended <-chan struct{}, size int6
 func (e *Exporter) reclaim() {
 	// Whole blocks of any file system.
 	end := e.offset &^ (64<<10 - 1)
-	if e.reclaimed < 0 || end-e.reclaimed < reclaimSize {
+	if e.Bounds != nil || e.reclaimed < 0 || end-e.reclaimed < reclaimSize {
 		return
 	}
 	err := unix.Fallocate(int(e.file.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, e.reclaimed, end-e.reclaimed)
@@ -199,6 +221,9 @@ func (e *Exporter) send(ctx context.Context, ended <-chan struct{}, content []by
 		e.size += int64(len(block))
 		e.blocks++
 		e.sent = time.Now()
+		if e.Passed != nil {
+			e.Passed(e.read, block)
+		}
 		content = content[len(block):]
 	}
 	return nil

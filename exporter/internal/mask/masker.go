@@ -39,7 +39,7 @@ type candidate interface {
 // Masker hides secrets in one stream. Its memory is bounded, and it holds back no more than what may be the beginning of a
 // secret.
 type Masker struct {
-	index index
+	index *index
 	// folds: a base64 text may be broken into lines anywhere.
 	folds bool
 
@@ -56,7 +56,7 @@ type Masker struct {
 
 // New makes a mask for the given values, in several forms, and for tokens.
 func New(secrets Secrets) *Masker {
-	m := &Masker{folds: len(secrets.values) > 0}
+	m := &Masker{index: &index{}, folds: len(secrets.values) > 0}
 	for _, c := range shapes() {
 		m.index.add(c, false)
 	}
@@ -67,6 +67,9 @@ func New(secrets Secrets) *Masker {
 	}
 	return m
 }
+
+// Another is a mask for another stream. It shares all that takes room.
+func (m *Masker) Another() *Masker { return &Masker{index: m.index, folds: m.folds} }
 
 // Count is how often something was hidden.
 func (m *Masker) Count() int64 { return m.count }

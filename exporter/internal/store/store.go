@@ -96,7 +96,7 @@ func newTransport(secure bool) *http.Client {
 	}
 	if secure {
 		// Only then: to read them all takes longer than all the rest of the start.
-		transport.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots()}
+		transport.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: Roots()}
 	}
 	return &http.Client{
 		Transport: transport,
@@ -119,8 +119,8 @@ func seldom(interval time.Duration, report func(string)) func(string) {
 	}
 }
 
-// roots are the machine's certificate authorities or, in an image that has none, Mozilla's.
-func roots() *x509.CertPool {
+// Roots are the machine's certificate authorities or, in an image that has none, Mozilla's.
+func Roots() *x509.CertPool {
 	if pool, err := x509.SystemCertPool(); err == nil && !pool.Equal(x509.NewCertPool()) {
 		return pool
 	}

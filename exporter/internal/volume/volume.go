@@ -55,11 +55,7 @@ func (v *Volume) Quiet() error {
 
 // Artifacts opens the directory that the wrapper moved the artifacts to.
 func (v *Volume) Artifacts() (*os.File, error) {
-	fd, err := openBeneath(v.fd, artifactsDir, unix.O_RDONLY|unix.O_DIRECTORY)
-	if err != nil {
-		return nil, &os.PathError{Op: "open", Path: artifactsDir, Err: err}
-	}
-	return os.NewFile(uintptr(fd), artifactsDir), nil
+	return v.directory(artifactsDir)
 }
 
 // OpenRegular opens a regular file below dirFD for reading, without following a link anywhere on the way and without
