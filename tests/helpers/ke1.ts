@@ -132,6 +132,9 @@ export class TemporaryStack {
     public async remove(): Promise<void> {
         await this.ke1(["destroy", "--yes"]);
         await kubectl("delete", "namespace", this.namespace, "--ignore-not-found", "--wait=false");
+        // In no namespace: a test in which `destroy` cannot or may not remove them would leave them.
+        const rules = "validatingadmissionpolicies,validatingadmissionpolicybindings";
+        await kubectl("delete", rules, `ke1-${this.namespace}`, "--ignore-not-found");
         await this.containerClient().deleteIfExists();
         fs.rmSync(this.file, { force: true });
         this.backend.remove();
