@@ -71,8 +71,8 @@ export const variables: readonly Variable[] = [
     {
         name: "wants",
         expression:
-            `variables.containers.map(c, c.name + " " + (["cpu", "memory"].filter(r, r in ${requests}) + ` +
-            `${requests}.filter(r, !(r in ["cpu", "memory"]) && string(${requests}[r]) != "0"))` +
+            `variables.containers.map(c, c.name + " " + (["cpu", "memory", "ephemeral-storage"]` +
+            `.filter(r, string(${requests}[?r].orValue("0")) != "0") + ${requests}.filter(r, r.contains("/")))` +
             `.map(r, r + "=" + string(c.resources.requests[r])).join(","))`,
     },
     {

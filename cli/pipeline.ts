@@ -2,6 +2,8 @@ import * as path from "node:path";
 
 import { Command, InvalidArgumentError, Option } from "commander";
 
+import { readPipelineSettings } from "../config/pipeline";
+import { Reader } from "../config/reader";
 import type { OperationOptions, StackHooks } from "./stack";
 import { operate, withOperationOptions } from "./stack";
 
@@ -41,10 +43,15 @@ export function pipelineCommand(hooks: StackHooks): Command {
                 .action(async (name: string, options: VariableOptions & OperationOptions) => {
                     // As SOURCE: the environment comes before the stack's configuration.
                     process.env["PIPELINE"] = path.resolve(name);
-                    process.env["PIPELINE_VARIABLES"] = JSON.stringify(options.var);
+                    process.env["PIPELINE_VARIABLES"] = JSON.stringify({ ...givenVariables(), ...options.var });
                     process.exitCode = await operate("up", options, hooks);
                 }),
         );
+}
+
+/** Those of the environment, which the command line's come before. */
+function givenVariables(): Readonly<Record<string, string>> {
+    return readPipelineSettings(new Reader({ get: () => undefined }), process.env).pipelineVariables;
 }
 
 function withVariables(command: Command): Command {

@@ -1,6 +1,7 @@
 import type * as k8s from "@pulumi/kubernetes";
 import type * as pulumi from "@pulumi/pulumi";
 
+import { sourceContainer } from "../contract/labels";
 import type { SourceIdentity } from "../contract/manifest";
 import type { EnvironmentSettings } from "../config/buildEnvironment";
 import { environmentParts } from "./buildEnvironment";
@@ -76,8 +77,9 @@ const inputsDirectory = "/ke1/inputs";
  * Tells the cluster's webhook to give a pod the token of its service account's identity, and which containers not to give
  * it to (https://azure.github.io/azure-workload-identity/docs/topics/service-account-labels-and-annotations.html#pod).
  */
-export function workloadIdentity({ companions: { initContainers, sidecars } }: EnvironmentSettings) {
-    const others = ["build", ...[...initContainers, ...sidecars].map(({ name }) => name)];
+export function workloadIdentity({ checkout, companions: { initContainers, sidecars } }: BuildPodArgs) {
+    const beside = [...initContainers, ...sidecars].map(({ name }) => name);
+    const others = ["build", ...(checkout ? [sourceContainer] : []), ...beside];
     return {
         labels: { "azure.workload.identity/use": "true" },
         annotations: { "azure.workload.identity/skip-containers": others.join(";") },

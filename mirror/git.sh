@@ -15,7 +15,9 @@ state=${TMPDIR:-/tmp}
 # Where these programs are.
 programs=${programs:-${0%/*}}
 
-# What git may do here: no prompt, no transport but these, no clean-up of its own accord, and no host that is not known.
+# What git may do here: no prompt, no transport but these, no clean-up of its own accord, and no host that is not known. A
+# server that counts what it is about to send keeps silent for minutes, but for a few bytes each five seconds
+# (uploadpack.keepAlive): only ten minutes of nothing are the end.
 prepare_git() {
     export HOME="$state" LC_ALL=C GIT_TERMINAL_PROMPT=0 GIT_ALLOW_PROTOCOL=https:http:ssh:git
     export GIT_CONFIG_GLOBAL="$state/gitconfig"
@@ -32,8 +34,8 @@ prepare_git() {
 [fetch]
     unpackLimit = 1
 [http]
-    lowSpeedLimit = 1000
-    lowSpeedTime = 60
+    lowSpeedLimit = 1
+    lowSpeedTime = 600
 [pack]
     windowMemory = 128m
 [repack]
@@ -66,8 +68,9 @@ objection_to() {
     [ -n "$objection" ]
 }
 
-# The line of git's that says what is the matter, not those that only say that something is.
+# The line of git's that says what is the matter, not those that only say that something is, or what followed from it.
 reason_of() {
+    grep -E 'RPC failed|unable to access' "$1" | tail -n 1 | sed 's/^\(fatal\|error\): //' | cut -c 1-300 | grep . && return
     noise='^(Please make sure you have|and the repository exists|fatal: (Could not read from remote|early EOF|the remote end))'
     grep -vE "$noise" "$1" | grep -v '^[[:space:]]*$' | tail -n 1 | sed 's/^\(fatal\|error\): //' | cut -c 1-300 | grep . ||
         tail -n 1 "$1" | grep . || echo "no reason was given"

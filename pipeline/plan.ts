@@ -37,6 +37,12 @@ export interface StepPlan {
     readonly environment?: ResolvedEnvironment;
 }
 
+/**
+ * The launcher is told of the steps by a variable of its environment, for which Linux has 128 KiB
+ * (https://man7.org/linux/man-pages/man2/execve.2.html); the Jobs' names come in addition.
+ */
+const largestDefinition = 96 * 1024;
+
 /** What of the stack's configuration a pipeline is made with. */
 export interface PipelineSettings extends StepDefaults {
     /** Relative to the project. */
@@ -74,6 +80,12 @@ export function planPipeline(
         },
         path.relative(process.cwd(), file),
     );
+    const size = Buffer.byteLength(JSON.stringify(definition.stages));
+    if (size > largestDefinition) {
+        throw new UserError(
+            `${definition.file} has ${size} bytes of stages; at most ${largestDefinition} may be: put long scripts into the source`,
+        );
+    }
     return { definition, steps: planSteps(definition, settings, environmentsOf(settings.environments)) };
 }
 

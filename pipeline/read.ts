@@ -89,7 +89,10 @@ class DefinitionReader {
             if (Object.hasOwn(given.builtIn, variable)) {
                 this.wrong([], `${variable} is ke1's own and cannot be set`);
             } else if (!this.variables.known.includes(variable)) {
-                this.wrong([], `--var ${variable}: there is no such variable in the pipeline; there are: ${known}`);
+                this.wrong(
+                    [],
+                    `${variable}, which is given a value, is no variable of the pipeline; there are: ${known}`,
+                );
             }
         }
     }

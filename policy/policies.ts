@@ -1,6 +1,7 @@
 import type { ResourceValidationPolicy } from "@pulumi/policy";
 
 import { federation, roleAssignment, roleDefinition } from "./access";
+import { admissionBinding, admissionPolicy } from "./admission";
 import { egress, imageName, namespace, namedEgress } from "./cluster";
 import { buildTag, credentials, imagesByDigest, restrictedPods } from "./jobs";
 import { blobContainer, blobService, protectedStore, storageAccount } from "./store";
@@ -21,5 +22,7 @@ export const policies: readonly ResourceValidationPolicy[] = [
     namespace,
     egress,
     namedEgress,
+    admissionPolicy,
+    admissionBinding,
     imageName,
 ];

@@ -38,8 +38,6 @@ export class PipelineRun {
     /** What later steps may have as inputs. */
     private readonly built = new Map<string, StepInput>();
     private running: StepRun[] = [];
-    /** The steps that have failed, but those that may. */
-    private readonly failed: string[] = [];
     private interrupted = false;
 
     public constructor(
@@ -77,8 +75,7 @@ export class PipelineRun {
 
     private async runStage(stage: PlannedStage): Promise<StageResult> {
         const started = Date.now();
-        // What has failed in earlier stages decides; that of this stage does not.
-        const failedBefore = [...this.failed];
+        const failedBefore = this.failedSteps();
         const results = new Map<string, StepResult>();
         const runs: { readonly run: StepRun; readonly inputs: readonly StepInput[] }[] = [];
         for (const step of stage.steps) {
@@ -112,16 +109,8 @@ export class PipelineRun {
                 if (run.built) {
                     this.built.set(run.step.name, run.built);
                 }
-                if (!result.success && !result.tolerated) {
-                    this.failed.push(run.step.name);
-                    if (stage.cancelSiblings) {
-                        await this.endAll(
-                            this.running,
-                            "Cancelled",
-                            `cancelled, as ${run.step.name} failed`,
-                            endPatience,
-                        );
-                    }
+                if (stage.cancelSiblings && !result.success && !result.tolerated) {
+                    await this.endAll(this.running, "Cancelled", `cancelled, as ${run.step.name} failed`, endPatience);
                 }
             }),
         );
@@ -129,6 +118,12 @@ export class PipelineRun {
         const steps = stage.steps.flatMap(({ name }) => results.get(name) ?? []);
         const success = steps.every((step) => step.success || step.tolerated === true);
         return { name: stage.name, success, seconds: runs.length === 0 ? 0 : (Date.now() - started) / 1000, steps };
+    }
+
+    /** The steps of the stages that are over which have failed, but those that may; in the pipeline's order. */
+    private failedSteps(): readonly string[] {
+        const steps = this.results.flatMap((stage) => stage.steps);
+        return steps.filter(({ success, tolerated }) => !success && tolerated !== true).map(({ name }) => name);
     }
 
     /** Why a step does not run; undefined if it does. */

@@ -254,7 +254,10 @@ export const judgedJobs: Readonly<Record<string, JudgedJob>> = {
         problem: tooLarge("build cpu=500m,memory=1Gi,ke1.test/fpga=1; exporter cpu=10m,memory=32Mi"),
     },
     "disk that nobody has told of": {
-        change: (_, __, build) => (build.resources.requests["ephemeral-storage"] = "100Gi"),
+        change: (_, __, build) => {
+            build.resources.requests["ephemeral-storage"] = "100Gi";
+            build.resources.limits["ephemeral-storage"] = "100Gi";
+        },
     },
     "an init container that is as large as a node": {
         change: (_, pod) =>

@@ -179,6 +179,23 @@ export const right = {
             },
         },
     },
+    AdmissionPolicy: {
+        type: "kubernetes:admissionregistration.k8s.io/v1:ValidatingAdmissionPolicy",
+        inputs: {
+            spec: { failurePolicy: "Fail", validations: [{ expression: "true" }] },
+        } satisfies k8s.admissionregistration.v1.ValidatingAdmissionPolicyArgs,
+    },
+    AdmissionBinding: {
+        type: "kubernetes:admissionregistration.k8s.io/v1:ValidatingAdmissionPolicyBinding",
+        inputs: {
+            spec: {
+                policyName: "ke1-builds",
+                validationActions: ["Deny"],
+                matchResources: { namespaceSelector: { matchLabels: { "kubernetes.io/metadata.name": "builds" } } },
+                paramRef: { name: "ke1-admission", namespace: "builds", parameterNotFoundAction: "Deny" },
+            },
+        } satisfies k8s.admissionregistration.v1.ValidatingAdmissionPolicyBindingArgs,
+    },
     Image: {
         type: "docker:index/image:Image",
         inputs: { imageName: "localhost:5000/kerbodyne/ke-1-build:v1.0.2" } satisfies docker.ImageArgs,

@@ -104,6 +104,14 @@ describe("the program, with rules for Jobs in the cluster", () => {
         assert.deepEqual(tolerations.at(-1), { key: "team", operator: "Equal", value: "booster" });
     });
 
+    it("leaves to the cluster what only the cluster can judge", async () => {
+        const rule = { expression: "request.userInfo.username != 'anna'", message: "not you" };
+        const admissionRules = JSON.stringify([rule]);
+        const { one } = await runProgram({ config: { ...config, admissionRules }, environment });
+        const { validations } = one(kind("ValidatingAdmissionPolicy")).spec;
+        assert.deepEqual(validations.at(-1), { expression: rule.expression, messageExpression: '"not you"' });
+    });
+
     it("declares nothing of it where it is told not to, and judges all the same", async () => {
         const without = await runProgram({ config: { ...config, admission: "false" }, environment });
         assert.deepEqual(

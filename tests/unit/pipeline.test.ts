@@ -154,7 +154,10 @@ stages:
         assert.equal(second.excluded, "A is `two`, not one");
         assert.deepEqual(second.command, ["two"]);
         assert.equal(variables["B"], "two and 0000000");
-        assert.match(problemsOf(step(), { C: "x" })[0] ?? "", /--var C: there is no such variable/);
+        assert.match(
+            problemsOf(step(), { C: "x" })[0] ?? "",
+            /C, which is given a value, is no variable of the pipeline; there are: BUILD_TAG/,
+        );
     });
 
     it("does not know more keys than its schema, and reads each of them", () => {

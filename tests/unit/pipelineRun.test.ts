@@ -124,7 +124,15 @@ describe("the program with a pipeline", () => {
         repository.commit();
         repository.git("tag", "v2");
         await assert.rejects(runIt({ buildTags: '["v1","v2"]' }), /a pipeline is run for one BUILD_TAG/);
-        await assert.rejects(runIt({ pipelineVariables: '{"NOPE":"x"}' }), /there is no such variable in the pipeline/);
+        await assert.rejects(
+            runIt({ pipelineVariables: '{"NOPE":"x"}' }),
+            /NOPE, which is given a value, is no variable/,
+        );
+        const long = home.file(
+            "long.yaml",
+            `stages: [{ name: a, steps: [{ name: b, command: "${"x".repeat(99_000)}" }] }]`,
+        );
+        await assert.rejects(runIt({ pipeline: long }), /at most 98304 may be: put long scripts into the source/);
         await assert.rejects(runIt({ pipeline: "none.yaml" }), /the pipeline \S*none.yaml cannot be read/);
     });
 });

@@ -125,6 +125,10 @@ const jobs: readonly Loosened[] = [
 
 const everywhere = { ipBlock: { cidr: "0.0.0.0/0" } };
 const cluster: readonly Loosened[] = [
+    ["AdmissionPolicy", "spec.failurePolicy", "Ignore", /set spec.failurePolicy to Fail \(it is "Ignore"\)/],
+    ["AdmissionBinding", "spec.validationActions", ["Audit"], /add Deny to spec.validationActions \(they are/],
+    ["AdmissionBinding", "spec.paramRef.parameterNotFoundAction", "Allow", /set spec.paramRef.parameterNotFoundAction/],
+    ["AdmissionBinding", "spec.matchResources", absent, /name the builds' namespace in spec.matchResources/],
     ["Namespace", "metadata.labels", {}, /label the namespace .*enforce=restricted \(it is not set\)/],
     ["Namespace", "metadata.labels", { [declared.enforce]: "baseline" }, /\(it is "baseline"\)/],
     ["NetworkPolicy", "spec.egress", [{}], /lets out to everywhere/],
@@ -236,6 +240,34 @@ describe("the policy pack", () => {
         assert.deepEqual(await pack.analyze(withKey("upload-key")), []);
         const [found] = await pack.analyze(withKey("ke1-blob-credential"));
         assert.match(found?.message ?? "", /container upload: leave out the mount of env-key/);
+    });
+
+    it("lets who gets the source have the git credential, and nobody else", async () => {
+        const withSource = (mounted: string, container = "source") => {
+            const volumes = [
+                { name: "shared", emptyDir: {} },
+                { name: "credential", secret: { secretName: "ke1-blob-credential" } },
+                { name: "git-secret", secret: { secretName: "git-access" } },
+            ];
+            const own = { allowPrivilegeEscalation: false, capabilities: { drop: ["ALL"] } };
+            const source = { name: container, image: `git@${digest}`, securityContext: own };
+            const mounts = { volumeMounts: [{ name: mounted, mountPath: "/ke1/git" }] };
+            const annotations = { [declared.skipped]: `build;${container}` };
+            const job = loosened(declared.right.Job, "spec.template.metadata.annotations", annotations);
+            return loosened(loosened(job, `${pod}.volumes`, volumes), `${pod}.initContainers`, [
+                { ...source, ...mounts },
+            ]);
+        };
+        assert.deepEqual(await pack.analyze(withSource("git-secret")), []);
+        for (const wrong of [
+            withSource("credential"),
+            withSource("git-secret", "first"),
+            loosened(withSource("shared"), `${build}.volumeMounts.1`, { name: "git-secret" }),
+        ]) {
+            const [found, ...others] = await pack.analyze(wrong);
+            assert.deepEqual(others, []);
+            assert.match(found?.message ?? "", /leave out the mount of/);
+        }
     });
 
     it("sees through a secret, and has nothing to say of other resources", async () => {
