@@ -57,6 +57,9 @@ const exporter = "exporter";
 /** What the init container that makes the working copy may hold, and nobody else: what private repositories ask for. */
 const gitSecret = "git-secret";
 
+/** How the volumes of environments are named (components/buildEnvironment.ts). */
+const ownVolumes = "env-";
+
 function podOf(resource: Job): PodSpec {
     return resource.spec?.template?.spec ?? {};
 }
@@ -156,7 +159,7 @@ const skipped = "azure.workload.identity/skip-containers";
 export const credentials = policy<Job>({
     name: "credentials",
     description:
-        "The exporter alone holds its credentials, who gets the source that for it, and what is built never sees any.",
+        "The exporter alone holds its credentials, who gets the source its own, and what is built never sees any.",
     types: job,
     examine: (resource, check) => {
         const pod = podOf(resource);
@@ -186,9 +189,15 @@ export const credentials = policy<Job>({
             const name = nameOf(container);
             check(() => {
                 const mounted = container.volumeMounts?.map((mount) => mount.name) ?? [];
+                const getsSource =
+                    container.name === sourceContainer &&
+                    pod.initContainers?.some((init) => init.name === sourceContainer);
                 const held = (pod.volumes ?? []).filter(
                     (each) =>
-                        mounted.includes(each.name) && holdsCredential(each) && !isOwnSecret(pod, container, each),
+                        mounted.includes(each.name) &&
+                        holdsCredential(each) &&
+                        !(getsSource && each.name === gitSecret) &&
+                        !isOwnSecret(pod, container, each),
                 );
                 return held.length > 0
                     ? `${name}: leave out the mount of ${held.map((each) => each.name).join(", ")}: it holds a credential`
@@ -205,23 +214,16 @@ export const credentials = policy<Job>({
 });
 
 /**
- * Whether it is a Secret that an init container or a sidecar may have: what is built does not run there. None of the
- * exporter's is, under whatever volume.
+ * Whether it is a Secret that an init container or a sidecar may have: what is built does not run there. None of the program's
+ * own is, under whatever volume.
  */
-function isOwnSecret(pod: PodSpec, container: Container, { name: volume, secret, csi, projected }: Volume): boolean {
-    if (volume === gitSecret && container.name !== sourceContainer) {
+function isOwnSecret(pod: PodSpec, container: Container, { name, secret, csi, projected }: Volume): boolean {
+    const isBeside = pod.initContainers?.some((init) => init.name === container.name) ?? false;
+    if (!isBeside || !secret || csi || projected || !name?.startsWith(ownVolumes)) {
         return false;
     }
-    const isBeside = pod.initContainers?.some(({ name }) => name === container.name) ?? false;
-    if (!isBeside || !secret || csi || projected) {
-        return false;
-    }
-    const isExporters = (volume: Volume) =>
-        pod.containers
-            ?.find(({ name }) => name === exporter)
-            ?.volumeMounts?.some((mount) => mount.name === volume.name) ?? false;
     return !(pod.volumes ?? []).some(
-        (each) => isExporters(each) && each.secret && each.secret.secretName === secret.secretName,
+        (each) => !each.name?.startsWith(ownVolumes) && each.secret?.secretName === secret.secretName,
     );
 }
 

@@ -2,11 +2,13 @@ import * as assert from "node:assert/strict";
 
 import type { V1Pod } from "@kubernetes/client-node";
 
+import type { StepsArgs } from "../../components/pipelineStep";
 import { stepArgs } from "../../components/pipelineStep";
 import { readEnvironments } from "../../config/environments";
 import { troubleOf } from "../../launcher/companions";
 import { describePhase, outcomeOfFailedJob, outOfMemory, phaseOf, startFailure } from "../../launcher/podStatus";
 import { environmentsOf } from "../../pipeline/environment";
+import type { StepPlan } from "../../pipeline/plan";
 
 /** A pod with an init container and a sidecar, which Kubernetes lists together. */
 function pod(init: object, sidecar: object = {}, phase = "Pending"): V1Pod {
@@ -82,12 +84,9 @@ describe("a step that names an environment", () => {
     it("gets what it has, or one line", () => {
         const { env, resources, whole, image } = environmentsOf(environments)("tools");
         assert.deepEqual([env, resources, image], [{ A: "1" }, { cpu: "2" }, undefined]);
-        const made = stepArgs(
-            { runAsUser: 1, environment: undefined } as never,
-            { definition: {}, environment: whole } as never,
-        );
-        const { runAsUser, environment } = made as { readonly runAsUser: number; readonly environment: unknown };
-        assert.deepEqual([runAsUser, environment], [7, whole]);
+        const args = { runAsUser: 1 } as unknown as StepsArgs;
+        const made = stepArgs(args, { definition: {}, environment: whole } as unknown as StepPlan);
+        assert.deepEqual([made.runAsUser, made.environment], [7, whole]);
         assert.throws(() => environmentsOf(environments)("none"), /names the environment `none`, which is not in/);
         assert.throws(() => environmentsOf(environments)("keys"), /is a Secret: what is built could read it/);
     });

@@ -229,6 +229,19 @@ describe("the policy pack", () => {
         assert.ok(template.every((finding) => !finding.mandatory));
     });
 
+    it("lets an init container or a sidecar have a Secret of its own, and none of the exporter's", async () => {
+        const withKey = (secretName: string) => {
+            const mounted = { ...companion, volumeMounts: [{ name: "env-key", mountPath: "/run/key" }] };
+            const job = loosened(declared.right.Job, `${pod}.initContainers`, [mounted]);
+            const volume = { name: "env-key", secret: { secretName } };
+            const skipped = { [declared.skipped]: "build;upload" };
+            return loosened(loosened(job, annotations, skipped), `${pod}.volumes.2`, volume);
+        };
+        assert.deepEqual(await pack.analyze(withKey("upload-key")), []);
+        const [found] = await pack.analyze(withKey("ke1-blob-credential"));
+        assert.match(found?.message ?? "", /container upload: leave out the mount of env-key/);
+    });
+
     it("lets who gets the source have the git credential, and nobody else", async () => {
         const withSource = (mounted: string, container = "source") => {
             const volumes = [
@@ -255,19 +268,6 @@ describe("the policy pack", () => {
             assert.deepEqual(others, []);
             assert.match(found?.message ?? "", /leave out the mount of/);
         }
-    });
-
-    it("lets an init container or a sidecar have a Secret of its own, and none of the exporter's", async () => {
-        const withKey = (secretName: string) => {
-            const mounted = { ...companion, volumeMounts: [{ name: "env-key", mountPath: "/run/key" }] };
-            const job = loosened(declared.right.Job, `${pod}.initContainers`, [mounted]);
-            const volume = { name: "env-key", secret: { secretName } };
-            const skipped = { [declared.skipped]: "build;upload" };
-            return loosened(loosened(job, annotations, skipped), `${pod}.volumes.2`, volume);
-        };
-        assert.deepEqual(await pack.analyze(withKey("upload-key")), []);
-        const [found] = await pack.analyze(withKey("ke1-blob-credential"));
-        assert.match(found?.message ?? "", /container upload: leave out the mount of env-key/);
     });
 
     it("sees through a secret, and has nothing to say of other resources", async () => {
