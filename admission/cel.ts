@@ -10,7 +10,6 @@ import { Quantity } from "./quantity";
 const environment = new Environment({ enableOptionalTypes: true, homogeneousAggregateLiterals: false })
     .registerVariable("object", "dyn")
     .registerVariable("oldObject", "dyn")
-    .registerVariable("params", "dyn")
     .registerVariable("variables", "dyn")
     .registerType("Quantity", Quantity)
     .registerFunction("quantity(string): Quantity", quantity)
@@ -63,7 +62,6 @@ function fail(message: string): never {
 /** What an expression can name. */
 export interface Scope {
     readonly object: unknown;
-    readonly params: unknown;
     readonly variables: Readonly<Record<string, unknown>>;
 }
 

@@ -9,7 +9,7 @@ export interface UserRule {
     readonly message: string;
 }
 
-/** What the cluster's policy is given beside the Job; kept in a ConfigMap. */
+/** What the rules take beside the Job, as a variable of theirs. */
 export interface Params {
     /** What the nodes offer, as `nodesOf` writes it; empty where that is not known. */
     readonly nodes: string;
@@ -67,8 +67,8 @@ function problemOf({ name, expression, messageExpression }: Rule, scope: Scope):
 }
 
 function scopeOf(job: object, { nodes }: Params): Scope {
-    const values: Record<string, unknown> = {};
-    const scope = { object: asCel(job), params: { data: { nodes } }, variables: values };
+    const values: Record<string, unknown> = { nodes };
+    const scope = { object: asCel(job), variables: values };
     for (const { name, expression } of variables) {
         // As in the cluster, when a rule asks for it; and what cannot be told is an error of that rule alone.
         let value: { readonly found: unknown } | undefined;

@@ -250,15 +250,15 @@ export const rules: readonly Rule[] = [
     {
         name: "nodeSize",
         expression:
-            'params.?data[?"nodes"].orValue("") == "" || ' +
-            `params.data["nodes"].split(";").exists(n, ${fits("running")} && ` +
+            'variables.nodes == "" || ' +
+            `variables.nodes.split(";").exists(n, ${fits("running")} && ` +
             // Those before the build run one at a time.
             `variables.init.all(i, i.?resources.?requests.orValue({}).all(r, ` +
             `n.split(",").filter(o, o.startsWith(r + "=")).all(o, quantity(o.substring(size(r) + 1))` +
             `.asApproximateFloat() >= quantity(string(i.resources.requests[r])).asApproximateFloat()))))`,
         messageExpression:
             '"no node is large enough (" + variables.wants.join("; ") + "), as the largest have " + ' +
-            'params.data["nodes"].split(";").join(" or ") + ": lower cpuRequest, memoryRequest or ' +
+            'variables.nodes.split(";").join(" or ") + ": lower cpuRequest, memoryRequest or ' +
             'extendedResources, or bring nodeSizes up to date"',
     },
 ];

@@ -45,7 +45,6 @@ export async function awaitAdmission(): Promise<void> {
         name,
         namespace: required("KE1_NAMESPACE"),
         version: required("KE1_POLICY_VERSION"),
-        nodes: process.env["KE1_POLICY_NODES"] ?? "",
         rules: JSON.parse(required("KE1_POLICY_RULES")) as readonly string[],
     });
     process.stdout.write(JSON.stringify({ policy: name }));

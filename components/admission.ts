@@ -40,26 +40,20 @@ export class Admission extends pulumi.ComponentResource {
             expression,
             messageExpression,
         }));
+        // No parameter of the policy's: an API server that has once seen the last policy with a ConfigMap for one go finds
+        // none for any other until it is started again (https://github.com/kubernetes/kubernetes/issues/130887).
+        const known = [{ name: "nodes", expression: quoted(args.nodes) }, ...variables];
         const version = createHash("sha256")
-            .update(JSON.stringify([variables, validations]))
+            .update(JSON.stringify([known, validations]))
             .digest("hex")
             .slice(0, 12);
 
-        const params = new k8s.core.v1.ConfigMap(
-            `${name}-params`,
-            {
-                metadata: { namespace: args.namespace, name: "ke1-admission", labels: commonLabels },
-                data: { nodes: args.nodes },
-            },
-            child,
-        );
         const policy = new k8s.admissionregistration.v1.ValidatingAdmissionPolicy(
             `${name}-policy`,
             {
                 metadata: { name: policyName, labels: commonLabels },
                 spec: {
                     failurePolicy: "Fail",
-                    paramKind: { apiVersion: "v1", kind: "ConfigMap" },
                     matchConstraints: {
                         matchPolicy: "Equivalent",
                         resourceRules: [
@@ -74,7 +68,7 @@ export class Admission extends pulumi.ComponentResource {
                     },
                     // A Job that was made by earlier rules can still be suspended, let go and removed.
                     matchConditions: [{ name: "new", expression: isNew }],
-                    variables: variables.map((variable) => ({ ...variable })),
+                    variables: known.map((variable) => ({ ...variable })),
                     validations: [probe(version), ...validations],
                 },
             },
@@ -90,11 +84,6 @@ export class Admission extends pulumi.ComponentResource {
                     validationActions: ["Deny"],
                     matchResources: {
                         namespaceSelector: { matchLabels: { "kubernetes.io/metadata.name": args.namespace } },
-                    },
-                    paramRef: {
-                        name: params.metadata.name,
-                        namespace: args.namespace,
-                        parameterNotFoundAction: "Deny",
                     },
                 },
             },
@@ -112,7 +101,6 @@ export class Admission extends pulumi.ComponentResource {
                     // Not read: rules that were made anew are awaited anew.
                     KE1_POLICY_UIDS: pulumi.interpolate`${policy.metadata.uid} ${binding.metadata.uid}`,
                     KE1_POLICY_VERSION: version,
-                    KE1_POLICY_NODES: args.nodes,
                     // What the type checker says of them is told by name.
                     KE1_POLICY_RULES: JSON.stringify(["probe", ...allRules(args.rules).map((rule) => rule.name)]),
                 },
@@ -137,6 +125,6 @@ const isNew =
 function probe(version: string): { readonly expression: string; readonly messageExpression: string } {
     return {
         expression: `!object.metadata.?annotations[?${quoted(probeAnnotation)}].hasValue()`,
-        messageExpression: `${quoted(`probed ${version} `)} + params.?data[?"nodes"].orValue("")`,
+        messageExpression: quoted(`probed ${version}`),
     };
 }

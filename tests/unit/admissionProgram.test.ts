@@ -64,10 +64,10 @@ describe("the program, with rules for Jobs in the cluster", () => {
             policyName: "ke1-builds",
             validationActions: ["Deny"],
             matchResources: { namespaceSelector: { matchLabels: { "kubernetes.io/metadata.name": "builds" } } },
-            paramRef: { name: "ke1-admission", namespace: "builds", parameterNotFoundAction: "Deny" },
         });
-        assert.deepEqual(run.one("kubernetes:core/v1:ConfigMap", "admission-params").data, {
-            nodes: "cpu=8,memory=32Gi,nvidia.com/gpu=1",
+        assert.deepEqual(policy().spec.variables[0], {
+            name: "nodes",
+            expression: '"cpu=8,memory=32Gi,nvidia.com/gpu=1"',
         });
     });
 
