@@ -144,7 +144,8 @@ const launched = plans.map((plan) => {
         manifestUrl: result.manifestUrl,
         artifacts: result.artifacts,
         durations: result.durations,
-        summaries: result.summaries,
+        // Only of a stack whose builds can have any.
+        ...(settings.companions.sidecars.length > 0 ? { summaries: result.summaries } : {}),
     };
 });
 

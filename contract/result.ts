@@ -19,8 +19,8 @@ export interface BuildResult {
     readonly attempt: number;
     /** Seconds. */
     readonly durations: { readonly buildSeconds: number; readonly exportSeconds: number };
-    /** Absent where no sidecar said anything. */
-    readonly summaries?: Summaries;
+    /** Empty where no sidecar said anything. */
+    readonly summaries: Summaries;
 }
 
 /** The engine keeps the result in its state and reads it at each run: a build of ten thousand files must not swell it. */

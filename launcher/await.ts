@@ -55,6 +55,6 @@ export function resultOf(store: BuildStore, manifest: Manifest, outcome: Outcome
         artifactCount: manifest.artifacts.length,
         attempt: manifest.attempt,
         durations: manifest.durations,
-        ...(manifest.summaries ? { summaries: manifest.summaries } : {}),
+        summaries: manifest.summaries ?? {},
     };
 }
