@@ -55,6 +55,7 @@ export function jobOf(args: NamedJobArgs, podSpec: k8s.types.input.core.v1.PodSp
         ...(args.step ? { [stepLabel]: args.step.name } : {}),
     };
     const podIdentity = args.credentialSecret === undefined ? workloadIdentity(args) : undefined;
+    const annotations = { ...podIdentity?.annotations, ...scrapeAnnotations(args.exports) };
     return {
         metadata: {
             name: args.name,
@@ -114,7 +115,8 @@ export function jobOf(args: NamedJobArgs, podSpec: k8s.types.input.core.v1.PodSp
             template: {
                 metadata: {
                     labels: { ...labels, ...podIdentity?.labels, ...(args.checkout ? checkoutLabels : {}) },
-                    annotations: { ...podIdentity?.annotations, ...scrapeAnnotations(args.exports) },
+                    // None at all rather than an empty object, which the CLI's provider does not keep in the state.
+                    ...(Object.keys(annotations).length > 0 ? { annotations } : {}),
                 },
                 spec: podSpec,
             },
