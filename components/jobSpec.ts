@@ -5,9 +5,12 @@ import { buildTagLabel, sourceContainer, sourceUnavailable, stepLabel } from "..
 import type { BuildPodArgs } from "./buildPod";
 import { workloadIdentity } from "./buildPod";
 import { checkoutLabels } from "./checkout";
+import { withoutEmptyValues } from "./emptyValues";
 import { scrapeAnnotations } from "./exports";
 import { commonLabels } from "./labels";
 import { queueLabel } from "./placement";
+
+type Container = k8s.types.input.core.v1.Container;
 
 /** What a build's Job is made of. */
 export interface JobArgs extends BuildPodArgs {
@@ -118,7 +121,13 @@ export function jobOf(args: NamedJobArgs, podSpec: k8s.types.input.core.v1.PodSp
                     // None at all rather than an empty object, which the CLI's provider does not keep in the state.
                     ...(Object.keys(annotations).length > 0 ? { annotations } : {}),
                 },
-                spec: podSpec,
+                spec: {
+                    ...podSpec,
+                    ...(podSpec.initContainers
+                        ? { initContainers: (podSpec.initContainers as Container[]).map(withoutEmptyValues) }
+                        : {}),
+                    containers: (podSpec.containers as Container[]).map(withoutEmptyValues),
+                },
             },
         },
     };

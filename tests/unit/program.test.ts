@@ -152,6 +152,16 @@ describe("the program", () => {
         assert.equal(one("kubernetes:core/v1:ResourceQuota").spec.hard.pods, "100");
     });
 
+    it("declares nothing that is empty, which one of the two engines would not keep in the state", () => {
+        const empty = (value: any, at: string): string[] =>
+            value === "" || (at.endsWith("annotations") && Object.keys(value ?? {}).length === 0)
+                ? [at]
+                : value !== null && typeof value === "object"
+                  ? Object.entries(value).flatMap(([key, each]) => empty(each, `${at}.${key}`))
+                  : [];
+        assert.deepEqual(empty(job().spec.template, "template"), []);
+    });
+
     it("runs `make build-wrapper`, the image's entrypoint, where the Makefile has it; but not as PID 1", () => {
         assert.deepEqual(container("build").command, ["/bin/sh", "/ke1/bin/wrap"]);
         assert.deepEqual(container("build").args, ["--init", "make", "build-wrapper"]);
