@@ -1,5 +1,6 @@
 import { UserError } from "./contract/errors";
 import { buildTagPattern } from "./contract/layout";
+import { digestReference, dnsLabel, quantity, relativePath } from "./contract/patterns";
 import type { Watchdogs } from "./contract/watchdogs";
 import { isConfidential } from "./contract/address";
 import type { AdmissionSettings } from "./config/admission";
@@ -96,14 +97,8 @@ export interface Settings extends SourceSettings, Placement, MirrorSettings, Env
     readonly usesPlatform: boolean;
 }
 
-/** A registry, a repository and a digest: the only form in which an image is run. */
-const digestReference = /^[^\s@]+@sha256:[0-9a-f]{64}$/;
-/** https://kubernetes.io/docs/concepts/overview/working-with-objects/names/#dns-label-names */
-const dnsLabel = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/;
 /** https://learn.microsoft.com/rest/api/storageservices/naming-and-referencing-containers--blobs--and-metadata */
 const containerName = /^(?=.{3,63}$)[a-z0-9]+(-[a-z0-9]+)*$/;
-/** https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/ */
-const quantity = /^\d+(\.\d+)?(m|k|Ki|M|Mi|G|Gi|T|Ti)?$/;
 /** One component of a repository's name: https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pulling-manifests */
 const repositoryName = /^[a-z0-9]+([._-]+[a-z0-9]+)*(\/[a-z0-9]+([._-]+[a-z0-9]+)*)*$/;
 /** A host, perhaps with a port, and perhaps the beginning of the repositories' names. */
@@ -286,9 +281,6 @@ function hasOwnCluster(read: Reader): boolean {
 }
 
 type Target = "local" | "azure";
-
-/** Relative, and without a step upwards. */
-const relativePath = /^(?!\/)(?!(.*\/)?\.\.(\/|$)).+$/;
 
 function platformOrError(): PlatformDescriptor {
     const platform = readDescriptor();

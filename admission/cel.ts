@@ -1,6 +1,7 @@
 import { Environment, ParseError } from "@marcbachmann/cel-js";
 
-import { Quantity } from "./quantity";
+import { firstLineOf } from "../contract/errors";
+import { Quantity } from "../contract/quantity";
 
 /**
  * The language of the cluster's admission rules (https://kubernetes.io/docs/reference/using-api/cel/), evaluated here: what
@@ -77,18 +78,14 @@ export function syntaxError(expression: string): string | undefined {
         return undefined;
     } catch (error) {
         // What the cluster alone has, such as a function, is no error of syntax.
-        return error instanceof ParseError ? firstLine(error) : undefined;
+        return error instanceof ParseError ? firstLineOf(error) : undefined;
     }
 }
 
 /** Why the expression cannot be judged here: it names what the cluster alone has. Undefined where it can. */
 export function notKnownHere(expression: string): string | undefined {
     const { valid, error } = environment.check(expression);
-    return valid ? undefined : firstLine(error);
-}
-
-export function firstLine(error: unknown): string {
-    return (error instanceof Error ? error.message : String(error)).split("\n", 1)[0] ?? "";
+    return valid ? undefined : firstLineOf(error);
 }
 
 /** A value as the cluster's rules see it: whole numbers are `int`, what is undefined is not there. */

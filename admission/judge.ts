@@ -1,5 +1,6 @@
+import { firstLineOf } from "../contract/errors";
 import type { Scope } from "./cel";
-import { asCel, evaluate, firstLine, notKnownHere } from "./cel";
+import { asCel, evaluate, notKnownHere } from "./cel";
 import type { Rule } from "./rules";
 import { quoted, rules, variables } from "./rules";
 
@@ -62,7 +63,7 @@ function problemOf({ name, expression, messageExpression }: Rule, scope: Scope):
         return holds ? undefined : String(evaluate(messageExpression, scope));
     } catch (error) {
         // The cluster turns the Job away too: of what cannot be told, it is not known that it holds.
-        return `${name}: the expression cannot be evaluated on the Job: ${firstLine(error)}`;
+        return `${name}: the expression cannot be evaluated on the Job: ${firstLineOf(error)}`;
     }
 }
 

@@ -1,5 +1,5 @@
 import { UserError } from "../contract/errors";
-import { Quantity } from "./quantity";
+import { Quantity } from "../contract/quantity";
 
 /** What one kind of node offers, by resource: quantities. */
 export type NodeSize = Readonly<Record<string, string>>;

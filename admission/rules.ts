@@ -1,4 +1,5 @@
-import { buildTagLabel } from "../contract/labels";
+import { buildTagLabel, identityLabel, skippedContainers as skipped } from "../contract/labels";
+import { digestReference } from "../contract/patterns";
 
 /** A named expression that rules use as `variables.<name>`. It may use those before it. */
 export interface Variable {
@@ -20,9 +21,6 @@ const exporter = "exporter";
 const build = "build";
 /** The exporter's credential is good for at least this long (components/buildIdentity.ts). */
 const longestDeadline = 86_400;
-/** Which containers Azure's webhook leaves alone: https://azure.github.io/azure-workload-identity/docs/topics/service-account-labels-and-annotations.html#pod */
-const identityLabel = "azure.workload.identity/use";
-const skipped = "azure.workload.identity/skip-containers";
 
 /** Of each container that `condition` (on `c`) holds for: its name. */
 function names(list: string, condition: string): string {
@@ -83,7 +81,7 @@ export const variables: readonly Variable[] = [
     },
     {
         name: "imageByDigest",
-        expression: names("containers", `!c.?image.orValue("").matches(${quoted("^[^\\s@]+@sha256:[0-9a-f]{64}$")})`),
+        expression: names("containers", `!c.?image.orValue("").matches(${quoted(digestReference.source)})`),
     },
     {
         name: "exportersSecrets",

@@ -2,6 +2,7 @@ import type * as k8s from "@pulumi/kubernetes";
 import type * as pulumi from "@pulumi/pulumi";
 
 import { amountOf } from "../config/memory";
+import { restricted } from "./podDefaults";
 import type { EnvironmentSettings } from "../config/buildEnvironment";
 import type { EnvironmentVolume, ResolvedEnvironment } from "../config/environments";
 
@@ -43,7 +44,6 @@ const sidecarDirectory = "/ke1/sidecars";
 const ownDirectory = "/ke1/own";
 const reportDirectory = `${sharedDirectory}/reports`;
 
-const restricted = { allowPrivilegeEscalation: false, capabilities: { drop: ["ALL"] } };
 const wrapper = { name: "wrapper", mountPath: wrapperDirectory, readOnly: true };
 /** What a container that says nothing else may use, and what is set aside for it. */
 const usualMemory = { request: "32Mi", limit: "256Mi" };

@@ -1,35 +1,20 @@
 import { createHash } from "node:crypto";
 
-import * as command from "@pulumi/command";
 import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 
 import type { BuildResult } from "../contract/result";
-import type { Watchdogs } from "../contract/watchdogs";
+import type { AwaitArgs } from "./awaitCommand";
+import { awaitCommand } from "./awaitCommand";
 import { podSpecOf } from "./buildPod";
 import type { JobArgs } from "./jobSpec";
 import { jobOf } from "./jobSpec";
 
-export interface BuildJobArgs extends JobArgs {
-    readonly kubeconfig: pulumi.Input<string>;
-    readonly kubeContext: pulumi.Input<string>;
+export interface BuildJobArgs extends JobArgs, AwaitArgs {
     /**
      * What a build may use, as Kubernetes quantities: at first, and then each time that it ran out of memory. Never empty.
      */
     readonly memorySteps: readonly string[];
-    /** How long the launcher waits for a pod that gets nowhere, in seconds. */
-    readonly watchdogs: Watchdogs;
-    readonly notify: NotifyArgs;
-}
-
-/** Who is told of a build's start and end. */
-export interface NotifyArgs {
-    /** A Pushgateway's address; empty for none. */
-    readonly pushgateway: string;
-    /** Empty for none. */
-    readonly webhook: string;
-    /** The webhook's key: a secret output. */
-    readonly webhookSecret?: pulumi.Output<string>;
 }
 
 /**
@@ -53,38 +38,22 @@ export class BuildJob extends pulumi.ComponentResource {
         const jobs = [first, ...more];
         this.job = pulumi.interpolate`${first.metadata.namespace}/${first.metadata.name}`;
 
-        const wait = new command.local.Command(
+        const stdout = awaitCommand(
             `${name}-await`,
+            "bin/ke1 await",
+            args,
             {
-                create: "bin/ke1 await",
-                environment: {
-                    KE1_KUBECONFIG: args.kubeconfig,
-                    KE1_KUBE_CONTEXT: args.kubeContext,
-                    KE1_NAMESPACE: first.metadata.namespace,
-                    // The others are let go, one after the other, when a build runs out of memory.
-                    KE1_JOBS: pulumi.jsonStringify(jobs.map((job) => job.metadata.name)),
-                    KE1_MEMORY: JSON.stringify(args.memorySteps),
-                    // Not read: a Job that was made anew is awaited anew.
-                    KE1_JOB_UID: first.metadata.uid,
-                    KE1_RETRIES: String(args.retries),
-                    KE1_WATCHDOGS: JSON.stringify(args.watchdogs),
-                    KE1_PUSHGATEWAY: args.notify.pushgateway,
-                    KE1_WEBHOOK: args.notify.webhook,
-                    ...(args.notify.webhookSecret ? { KE1_WEBHOOK_SECRET: args.notify.webhookSecret } : {}),
-                    KE1_STACK: pulumi.getStack(),
-                    KE1_BUILD_TAG: args.buildTag,
-                    KE1_SOURCE_COMMIT: args.source.commit ?? "",
-                    KE1_SOURCE_TREE: args.source.tree,
-                    KE1_COMMAND: JSON.stringify(args.command),
-                    KE1_CONTAINER_URL: args.containerUrl,
-                },
-                // What a build printed must not become the environment of the next command.
-                addPreviousOutputInEnv: false,
-                logging: "stderr",
+                KE1_NAMESPACE: first.metadata.namespace,
+                // The others are let go, one after the other, when a build runs out of memory.
+                KE1_JOBS: pulumi.jsonStringify(jobs.map((job) => job.metadata.name)),
+                KE1_MEMORY: JSON.stringify(args.memorySteps),
+                // Not read: a Job that was made anew is awaited anew.
+                KE1_JOB_UID: first.metadata.uid,
+                KE1_COMMAND: JSON.stringify(args.command),
             },
-            { parent: this },
+            this,
         );
-        this.result = wait.stdout.apply((stdout) => JSON.parse(stdout) as BuildResult);
+        this.result = stdout.apply((text) => JSON.parse(text) as BuildResult);
 
         this.registerOutputs({ job: this.job, result: this.result });
     }

@@ -1,7 +1,7 @@
 import type * as k8s from "@pulumi/kubernetes";
 import type * as pulumi from "@pulumi/pulumi";
 
-import { sourceContainer } from "../contract/labels";
+import { identityLabel, skippedContainers, sourceContainer } from "../contract/labels";
 import type { SourceIdentity } from "../contract/manifest";
 import type { EnvironmentSettings } from "../config/buildEnvironment";
 import { environmentParts } from "./buildEnvironment";
@@ -11,6 +11,7 @@ import type { ExportArgs } from "./exports";
 import { handOverEnvironment, receiverEnvironment, receiverSecret } from "./exports";
 import type { PlacementArgs } from "./placement";
 import { placementOf } from "./placement";
+import { nameResolution, podSecurity, pullSecrets, restricted } from "./podDefaults";
 
 /** What a build's pod is made of. */
 export interface BuildPodArgs extends PlacementArgs, EnvironmentSettings {
@@ -85,8 +86,8 @@ export function workloadIdentity({ checkout, companions: { initContainers, sidec
     const companions = [...initContainers, ...sidecars].map(({ name }) => name);
     const others = ["build", ...(checkout ? [sourceContainer] : []), ...companions];
     return {
-        labels: { "azure.workload.identity/use": "true" },
-        annotations: { "azure.workload.identity/skip-containers": others.join(";") },
+        labels: { [identityLabel]: "true" },
+        annotations: { [skippedContainers]: others.join(";") },
     };
 }
 
@@ -96,7 +97,6 @@ export function workloadIdentity({ checkout, companions: { initContainers, sidec
  * @param memoryLimit what the build may use
  */
 export function podSpecOf(args: BuildPodArgs, memoryLimit: string): k8s.types.input.core.v1.PodSpec {
-    const restricted = { allowPrivilegeEscalation: false, capabilities: { drop: ["ALL"] } };
     const shared = { name: "shared", mountPath: sharedDirectory };
     const secrets = exporterSecrets(args);
     const inputs = inputsOf(args);
@@ -115,24 +115,11 @@ export function podSpecOf(args: BuildPodArgs, memoryLimit: string): k8s.types.in
         serviceAccountName: args.serviceAccount,
         automountServiceAccountToken: false,
         enableServiceLinks: false,
-        // Without a name to look up, the node's own resolver does, and no cluster DNS is needed. With one, the policy lets
-        // pods reach the cluster's DNS alone; a name with a dot is then tried as it is before any search domain.
-        ...(args.resolvesNames
-            ? { dnsPolicy: "ClusterFirst", dnsConfig: { options: [{ name: "ndots", value: "1" }] } }
-            : { dnsPolicy: "Default" }),
-        ...(args.imagePullSecrets.length > 0
-            ? { imagePullSecrets: args.imagePullSecrets.map((secret) => ({ name: secret })) }
-            : {}),
+        ...nameResolution(args.resolvesNames),
+        ...pullSecrets(args.imagePullSecrets),
         ...placementOf(args, lostNode(args.nodeLostSeconds)),
         terminationGracePeriodSeconds: 30,
-        securityContext: {
-            runAsNonRoot: true,
-            runAsUser: args.runAsUser,
-            runAsGroup: args.runAsUser,
-            fsGroup: args.runAsUser,
-            fsGroupChangePolicy: "OnRootMismatch",
-            seccompProfile: { type: "RuntimeDefault" },
-        },
+        securityContext: podSecurity(args.runAsUser),
         ...(initContainers.length > 0 ? { initContainers } : {}),
         containers: [
             {

@@ -1,21 +1,16 @@
-import * as command from "@pulumi/command";
 import * as pulumi from "@pulumi/pulumi";
 
 import type { PipelinePlan, PipelineResult, PlannedStep } from "../contract/pipeline";
-import type { Watchdogs } from "../contract/watchdogs";
 import type { PipelineDefinition, StepDefinition } from "../pipeline/definition";
 import type { StepPlan } from "../pipeline/plan";
-import type { NotifyArgs } from "./buildJob";
+import type { AwaitArgs } from "./awaitCommand";
+import { awaitCommand } from "./awaitCommand";
 import { declareJob } from "./buildJob";
 import type { StepsArgs } from "./pipelineStep";
 import { stepArgs } from "./pipelineStep";
 
 /** What all steps have in common, and how they are awaited. */
-export interface PipelineArgs extends StepsArgs {
-    readonly kubeconfig: pulumi.Input<string>;
-    readonly kubeContext: pulumi.Input<string>;
-    readonly watchdogs: Watchdogs;
-    readonly notify: NotifyArgs;
+export interface PipelineArgs extends StepsArgs, AwaitArgs {
     readonly definition: PipelineDefinition;
     /** The steps that may run, by name. */
     readonly steps: ReadonlyMap<string, StepPlan>;
@@ -40,35 +35,19 @@ export class Pipeline extends pulumi.ComponentResource {
                 steps: steps.map((step) => this.declareStep(name, args, step, uids)),
             })),
         };
-        const wait = new command.local.Command(
+        const stdout = awaitCommand(
             `${name}-await`,
+            "bin/ke1 await-pipeline",
+            args,
             {
-                create: "bin/ke1 await-pipeline",
-                environment: {
-                    KE1_KUBECONFIG: args.kubeconfig,
-                    KE1_KUBE_CONTEXT: args.kubeContext,
-                    KE1_NAMESPACE: args.namespace,
-                    KE1_PIPELINE: pulumi.jsonStringify(plan),
-                    // Not read: Jobs that were made anew are awaited anew.
-                    KE1_JOB_UIDS: pulumi.all(uids).apply((all) => all.join(" ")),
-                    KE1_RETRIES: String(args.retries),
-                    KE1_WATCHDOGS: JSON.stringify(args.watchdogs),
-                    KE1_PUSHGATEWAY: args.notify.pushgateway,
-                    KE1_WEBHOOK: args.notify.webhook,
-                    ...(args.notify.webhookSecret ? { KE1_WEBHOOK_SECRET: args.notify.webhookSecret } : {}),
-                    KE1_STACK: pulumi.getStack(),
-                    KE1_BUILD_TAG: args.buildTag,
-                    KE1_SOURCE_COMMIT: args.source.commit ?? "",
-                    KE1_SOURCE_TREE: args.source.tree,
-                    KE1_CONTAINER_URL: args.containerUrl,
-                },
-                // What a build printed must not become the environment of the next command.
-                addPreviousOutputInEnv: false,
-                logging: "stderr",
+                KE1_NAMESPACE: args.namespace,
+                KE1_PIPELINE: pulumi.jsonStringify(plan),
+                // Not read: Jobs that were made anew are awaited anew.
+                KE1_JOB_UIDS: pulumi.all(uids).apply((all) => all.join(" ")),
             },
-            { parent: this },
+            this,
         );
-        this.result = wait.stdout.apply((stdout) => JSON.parse(stdout) as PipelineResult);
+        this.result = stdout.apply((text) => JSON.parse(text) as PipelineResult);
 
         this.registerOutputs({ result: this.result });
     }

@@ -11,6 +11,7 @@ import { declareEgress, hasName } from "./egress";
 import type { GitAccessArgs } from "./gitAccess";
 import { gitAccess, programsVolume } from "./gitAccess";
 import { commonLabels } from "./labels";
+import { nameResolution, podSecurity, pullSecrets, restricted } from "./podDefaults";
 
 export interface RepoMirrorArgs extends Omit<GitAccessArgs, "programs"> {
     readonly namespace: pulumi.Input<string>;
@@ -212,21 +213,10 @@ function syncerPod(
         serviceAccountName,
         automountServiceAccountToken: false,
         enableServiceLinks: false,
-        ...(args.mirrors.some(({ remote }) => hasName(remote))
-            ? { dnsPolicy: "ClusterFirst", dnsConfig: { options: [{ name: "ndots", value: "1" }] } }
-            : { dnsPolicy: "Default" }),
-        ...(args.imagePullSecrets.length > 0
-            ? { imagePullSecrets: args.imagePullSecrets.map((secret) => ({ name: secret })) }
-            : {}),
+        ...nameResolution(args.mirrors.some(({ remote }) => hasName(remote))),
+        ...pullSecrets(args.imagePullSecrets),
         terminationGracePeriodSeconds: 30,
-        securityContext: {
-            runAsNonRoot: true,
-            runAsUser: args.runAsUser,
-            runAsGroup: args.runAsUser,
-            fsGroup: args.runAsUser,
-            fsGroupChangePolicy: "OnRootMismatch",
-            seccompProfile: { type: "RuntimeDefault" },
-        },
+        securityContext: podSecurity(args.runAsUser),
         containers: [
             {
                 name: "syncer",
@@ -244,11 +234,7 @@ function syncerPod(
                 readinessProbe: { exec: { command: run("ready") }, periodSeconds: 10, timeoutSeconds: 10 },
                 livenessProbe: { exec: { command: run("alive") }, periodSeconds: 60, timeoutSeconds: 10 },
                 resources: { requests: { cpu: "100m", memory: "64Mi" }, limits: { memory: args.memoryLimit } },
-                securityContext: {
-                    allowPrivilegeEscalation: false,
-                    capabilities: { drop: ["ALL"] },
-                    readOnlyRootFilesystem: true,
-                },
+                securityContext: { ...restricted, readOnlyRootFilesystem: true },
                 volumeMounts: [
                     { name: "mirrors", mountPath: mirrorsDirectory },
                     { name: "tmp", mountPath: "/tmp" },

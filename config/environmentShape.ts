@@ -1,4 +1,5 @@
 import { UserError } from "../contract/errors";
+import { digestReference, dnsLabel, quantity as quantityPattern, reservedVariable } from "../contract/patterns";
 import { amountOf } from "./memory";
 
 /** One of `environments`, as it is written: every key may be absent, and `null` removes what is extended. */
@@ -39,15 +40,9 @@ export interface SecuritySettings {
 
 type Check<T> = (where: string, value: unknown) => T;
 
-const digestReference = /^[^\s@]+@sha256:[0-9a-f]{64}$/;
-/** https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/ */
-const quantityPattern = /^\d+(\.\d+)?(m|k|Ki|M|Mi|G|Gi|T|Ti)?$/;
-const dnsLabel = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/;
 /** Shorter than a label: the volume's name in the pod has a prefix. */
 const volumeName = /^[a-z0-9]([-a-z0-9]{0,53}[a-z0-9])?$/;
 const variableName = /^[A-Za-z_][A-Za-z0-9_]*$/;
-/** What the program gives each container itself. */
-const reservedVariable = /^(KE1_.*|BUILD_TAG|SOURCE_DATE_EPOCH)$/;
 /** Whatever is in a pod's environment is in the stack's state and in the cluster's records too. */
 const credentialName = /(^|_)(PASSWORD|PASSWD|PASSPHRASE|TOKEN|SECRET|PRIVATE_KEY|API_?KEY|ACCESS_KEY|CREDENTIALS?)$/i;
 

@@ -1,4 +1,5 @@
 import { UserError } from "../contract/errors";
+import { dnsLabel } from "../contract/patterns";
 import type { ConfigSource } from "./reader";
 import type { Environment, EnvironmentVolume, SecuritySettings } from "./environmentShape";
 import { checkedEnvironment, checkWhole } from "./environmentShape";
@@ -48,8 +49,6 @@ export const credentialSecret = "ke1-blob-credential";
 
 /** Container names that a build's pod has, or may have, of its own. */
 const reservedNames = ["build", "exporter", "source"];
-/** https://kubernetes.io/docs/concepts/overview/working-with-objects/names/#dns-label-names */
-const dnsLabel = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/;
 
 /** @throws UserError, one line, that names the place, for the first thing that cannot be. */
 export function readEnvironments(config: ConfigSource): Environments {

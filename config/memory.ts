@@ -1,23 +1,9 @@
 import { UserError } from "../contract/errors";
-
-/** https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/ */
-const factors: Readonly<Record<string, number>> = {
-    "": 1,
-    m: 1e-3,
-    k: 1e3,
-    M: 1e6,
-    G: 1e9,
-    T: 1e12,
-    Ki: 2 ** 10,
-    Mi: 2 ** 20,
-    Gi: 2 ** 30,
-    Ti: 2 ** 40,
-};
+import { Quantity } from "../contract/quantity";
 
 /** The number that a Kubernetes quantity stands for. */
 export function amountOf(quantity: string): number {
-    const [, digits = "", suffix = ""] = /^([\d.]+)(\D*)$/.exec(quantity) ?? [];
-    return Number(digits) * (factors[suffix] ?? NaN);
+    return Quantity.parse(quantity)?.asNumber() ?? NaN;
 }
 
 /**

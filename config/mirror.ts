@@ -1,4 +1,5 @@
 import { UserError } from "../contract/errors";
+import { digestReference, relativePath } from "../contract/patterns";
 import { ke1Home } from "../platform/home";
 import { mirrorName, originOf, parseRemote } from "../source/remote";
 import type { Reader } from "./reader";
@@ -37,11 +38,8 @@ export interface MirrorSettings {
 
 /** https://kubernetes.io/docs/concepts/overview/working-with-objects/names/#dns-subdomain-names */
 const objectName = /^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$/;
-const digestReference = /^[^\s@]+@sha256:[0-9a-f]{64}$/;
 const quantity = /^\d+(\.\d+)?(Ki|M|Mi|G|Gi|T|Ti)?$/;
 const cidr = /^\d{1,3}(\.\d{1,3}){3}\/\d{1,2}$/;
-/** Relative, and without a step upwards. */
-const relativePath = /^(?!\/)(?!(.*\/)?\.\.(\/|$)).+$/;
 
 export function readCheckout(read: Reader): CheckoutSettings {
     const sourceMode = read.choice("sourceMode", ["image", "mirror"]);

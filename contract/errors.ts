@@ -10,3 +10,8 @@ export class UserError extends Error {
 export function messageOf(error: unknown): string {
     return error instanceof Error ? error.message : String(error);
 }
+
+/** The first line of it: what a person needs, of an error that goes on with details. */
+export function firstLineOf(error: unknown): string {
+    return messageOf(error).split("\n", 1)[0] ?? "";
+}

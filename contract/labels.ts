@@ -13,3 +13,10 @@ export const queueNameLabel = "kueue.x-k8s.io/queue-name";
 
 /** The annotation of a Job that only asks which admission rules are in force. */
 export const probeAnnotation = "ke1.dev/admission-probe";
+
+/**
+ * By these Azure's webhook gives a pod the token of its service account's identity, and leaves some containers alone:
+ * https://azure.github.io/azure-workload-identity/docs/topics/service-account-labels-and-annotations.html#pod
+ */
+export const identityLabel = "azure.workload.identity/use";
+export const skippedContainers = "azure.workload.identity/skip-containers";

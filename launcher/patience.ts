@@ -2,7 +2,7 @@ import { setTimeout } from "node:timers/promises";
 
 import { RestError } from "@azure/storage-blob";
 
-import { messageOf } from "../contract/errors";
+import { firstLineOf } from "../contract/errors";
 import { NotYetAllowed } from "./store";
 
 /**
@@ -93,7 +93,7 @@ export class Patience {
         }
         if (this.awaySince === undefined) {
             this.awaySince = Date.now();
-            const why = firstLine(messageOf(error));
+            const why = firstLineOf(error);
             this.say(
                 error instanceof NotYetAllowed
                     ? `${why}: waiting`
@@ -127,8 +127,4 @@ function isServerError(status: number | undefined): boolean {
 
 function awayOf(error: unknown): string {
     return error instanceof RestError ? "the store" : "the cluster";
-}
-
-function firstLine(text: string): string {
-    return text.split("\n", 1)[0] ?? "";
 }

@@ -1,6 +1,7 @@
 import * as fs from "node:fs";
 
 import { messageOf, UserError } from "../contract/errors";
+import { digestReference, quantity, relativePath, reservedVariable } from "../contract/patterns";
 import type { When } from "../contract/pipeline";
 import { checkRelations } from "./relations";
 import type { PipelineDefinition, StageDefinition, StepDefinition, StepResources } from "./definition";
@@ -16,13 +17,6 @@ import { VariableProblem, Variables } from "./variables";
 
 /** For a look at a definition without a build: any text will do. */
 export const exampleBuild = { BUILD_TAG: "0000000", SOURCE_COMMIT: "0".repeat(40) };
-
-/** An image that cannot become another: https://github.com/opencontainers/distribution-spec */
-const digestReference = /^[^\s@]+@sha256:[0-9a-f]{64}$/;
-const quantity = /^\d+(\.\d+)?(m|k|Ki|M|Mi|G|Gi|T|Ti)?$/;
-const relativePath = /^(?!\/)(?!(.*\/)?\.\.(\/|$)).+$/;
-/** What every build's environment has of its own (components/buildPod.ts). */
-const reservedNames = /^(KE1_.*|BUILD_TAG|SOURCE_DATE_EPOCH)$/;
 
 /**
  * @param name how messages call the file
@@ -140,7 +134,7 @@ class DefinitionReader {
 
     private env(env: Loose, place: Place): Readonly<Record<string, string>> {
         for (const name of Object.keys(env)) {
-            if (reservedNames.test(name)) {
+            if (reservedVariable.test(name)) {
                 this.wrong(place, `${name} is set by ke1 in every build; use another name`, name);
             }
         }

@@ -1,4 +1,5 @@
-import { buildTagLabel, sourceContainer } from "../contract/labels";
+import { buildTagLabel, identityLabel, skippedContainers as skipped, sourceContainer } from "../contract/labels";
+import { digestReference } from "../contract/patterns";
 import { exactType, policy } from "./rule";
 
 interface SecurityContext {
@@ -79,7 +80,7 @@ export const imagesByDigest = policy<Job>({
     examine: (resource, check) => {
         for (const container of containersOf(podOf(resource))) {
             check(() =>
-                /^[^\s@]+@sha256:[0-9a-f]{64}$/.test(container.image ?? "")
+                digestReference.test(container.image ?? "")
                     ? undefined
                     : `${nameOf(container)}: name the image by digest (repository@sha256:…): a tag can be moved to another`,
             );
@@ -151,10 +152,6 @@ export const restrictedPods = policy<Job>({
         }
     },
 });
-
-/** Which containers the webhook leaves alone: https://azure.github.io/azure-workload-identity/docs/topics/service-account-labels-and-annotations.html#pod */
-const identityLabel = "azure.workload.identity/use";
-const skipped = "azure.workload.identity/skip-containers";
 
 export const credentials = policy<Job>({
     name: "credentials",

@@ -9,6 +9,7 @@ import {
     StorageSharedKeyCredential,
 } from "@azure/storage-blob";
 
+import type { Case } from "../helpers/faultSuite";
 import { faultSuite } from "../helpers/faultSuite";
 import type { FaultedBuild } from "../helpers/faults";
 import { platform } from "../helpers/ke1";
@@ -18,6 +19,27 @@ import { api, countingBuild } from "../helpers/prepared";
 /** A shell, whose own memory grows: 24 MiB of text, which it holds more than once. */
 const hungryShell = 'x=$(head -c 24m /dev/zero | tr "\\0" a); y="$x$x"; echo ${#y}';
 const littleMemory = { memoryRequest: "32Mi", memoryLimit: "32Mi" };
+
+/** @param why what Kubernetes says of it */
+function fullDisk(file: string, why: RegExp): Case {
+    return {
+        script: countingBuild(4, 0.2, `head -c 40m /dev/zero >${file}; sleep 200`),
+        lines: 4,
+        config: { diskLimit: "20Mi" },
+        during: async (build) => {
+            await build.says(/line 4 /);
+            build.fault();
+        },
+        expected: {
+            outcome: "BuildFailed",
+            told: new RegExp(
+                String.raw`BuildFailed: the build used more disk than it may \(diskLimit\): .*${why.source}`,
+            ),
+            attempts: 1,
+            lines: 4,
+        },
+    };
+}
 
 faultSuite("faults of the build and its pod", 6, {
     "an exit code": {
@@ -81,36 +103,8 @@ faultSuite("faults of the build and its pod", 6, {
             lines: 4,
         },
     },
-    "a disk that is full": {
-        script: countingBuild(4, 0.2, "head -c 40m /dev/zero >$KE1_DIR/junk; sleep 200"),
-        lines: 4,
-        config: { diskLimit: "20Mi" },
-        during: async (build) => {
-            await build.says(/line 4 /);
-            build.fault();
-        },
-        expected: {
-            outcome: "BuildFailed",
-            told: /BuildFailed: the build used more disk than it may \(diskLimit\): .*exceeds the limit "20Mi"/,
-            attempts: 1,
-            lines: 4,
-        },
-    },
-    "a disk that is full outside of the shared volume": {
-        script: countingBuild(4, 0.2, "head -c 40m /dev/zero >/tmp/junk; sleep 200"),
-        lines: 4,
-        config: { diskLimit: "20Mi" },
-        during: async (build) => {
-            await build.says(/line 4 /);
-            build.fault();
-        },
-        expected: {
-            outcome: "BuildFailed",
-            told: /BuildFailed: the build used more disk than it may \(diskLimit\): .*exceed.* limit/,
-            attempts: 1,
-            lines: 4,
-        },
-    },
+    "a disk that is full": fullDisk("$KE1_DIR/junk", /exceeds the limit "20Mi"/),
+    "a disk that is full outside of the shared volume": fullDisk("/tmp/junk", /exceed.* limit/),
     "a deadline": {
         lines: 200,
         config: { deadlineSeconds: 6 },

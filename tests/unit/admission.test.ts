@@ -3,7 +3,7 @@ import * as assert from "node:assert/strict";
 import type { UserRule } from "../../admission/judge";
 import { judge } from "../../admission/judge";
 import { nodesOf, parseNodeSize } from "../../admission/nodeSizes";
-import { Quantity } from "../../admission/quantity";
+import { Quantity } from "../../contract/quantity";
 import { readAdmission } from "../../config/admission";
 import { Reader } from "../../config/reader";
 import { judgedJob, judgedJobs, nodes, ownRules, rightJob } from "../helpers/judgedJobs";

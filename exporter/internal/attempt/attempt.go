@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"sync"
 	"time"
 
 	"github.com/kerbodyne/ke-1-build/exporter/internal/config"
@@ -64,12 +65,15 @@ type attempt struct {
 
 	buildStarted, buildEnded time.Time
 	exports                  *exports
+	// masks has what all streams are masked by, made when the first of them begins: each takes Another.
+	masks func() *mask.Masker
 }
 
 // Run goes the whole way and returns the last words and the exit code. stop ends with SIGTERM: the build is not waited for
 // any more, but what there is gets stored.
 func Run(stop context.Context, c config.Config, stderr io.Writer) (contract.Result, int) {
-	a := &attempt{config: c, layout: c.Layout(), stderr: stderr}
+	masks := sync.OnceValue(func() *mask.Masker { return mask.New(c.Secrets) })
+	a := &attempt{config: c, layout: c.Layout(), stderr: stderr, masks: masks}
 	for _, notice := range c.Notices {
 		a.progress("%s", notice)
 	}
@@ -159,8 +163,8 @@ func (a *attempt) build(stop context.Context) (contract.Result, int) {
 	a.progress("attempt %d of %s: go", a.number, a.config.Name())
 
 	ended := make(chan struct{})
-	masker := mask.New(a.config.Secrets)
-	a.exports = a.startExports(background, ended, masker)
+	masker := a.masks().Another()
+	a.exports = a.startExports(background, ended)
 	exporter := &logs.Exporter{
 		Open:     a.volume.Log,
 		Blob:     a.container.NewAppendBlob(a.layout.Log(a.logName)),

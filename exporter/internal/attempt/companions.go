@@ -10,7 +10,6 @@ import (
 	"github.com/kerbodyne/ke-1-build/exporter/internal/config"
 	"github.com/kerbodyne/ke-1-build/exporter/internal/contract"
 	"github.com/kerbodyne/ke-1-build/exporter/internal/logs"
-	"github.com/kerbodyne/ke-1-build/exporter/internal/mask"
 	"github.com/kerbodyne/ke-1-build/exporter/internal/volume"
 )
 
@@ -92,7 +91,7 @@ func (a *attempt) logExporter(v *volume.Volume, container string) *logs.Exporter
 		Open:     v.Log,
 		Blob:     a.container.NewAppendBlob(a.layout.Log(contract.ContainerLogName(a.logName, container))),
 		Interval: a.config.LogInterval,
-		Mask:     mask.New(a.config.Secrets),
+		Mask:     a.masks().Another(),
 		Progress: a.progress,
 	}
 }

@@ -8,7 +8,6 @@ import (
 
 	"github.com/kerbodyne/ke-1-build/exporter/internal/contract"
 	"github.com/kerbodyne/ke-1-build/exporter/internal/logs"
-	"github.com/kerbodyne/ke-1-build/exporter/internal/mask"
 	"github.com/kerbodyne/ke-1-build/exporter/internal/metrics"
 	"github.com/kerbodyne/ke-1-build/exporter/internal/sinks"
 )
@@ -25,7 +24,6 @@ type exports struct {
 	a      *attempt
 	set    *sinks.Set
 	output *sinks.Stream
-	masker *mask.Masker
 
 	// logged is closed when the build's log has been carried.
 	logged  chan struct{}
@@ -42,8 +40,8 @@ type rest struct {
 }
 
 // startExports begins, right before the go.
-func (a *attempt) startExports(ctx context.Context, ended <-chan struct{}, masker *mask.Masker) *exports {
-	e := &exports{a: a, masker: masker, logged: make(chan struct{}), rest: make(chan rest, 1), metrics: make(chan string, 1)}
+func (a *attempt) startExports(ctx context.Context, ended <-chan struct{}) *exports {
+	e := &exports{a: a, logged: make(chan struct{}), rest: make(chan rest, 1), metrics: make(chan string, 1)}
 	e.set = sinks.Start(ctx, a.config.Exports.Sinks, sinks.Origin{
 		BuildTag: a.config.BuildTag, Job: a.config.Job, PodUID: a.config.Pod.UID, Attempt: a.number,
 	}, a.progress)
@@ -75,7 +73,7 @@ func (e *exports) follow(name string) *logs.Exporter {
 	exporter := &logs.Exporter{
 		Blob:     e.a.container.NewAppendBlob(e.a.layout.Log(contract.LogFileName(e.a.logName, name))),
 		Interval: max(e.a.config.LogInterval, logFileInterval),
-		Mask:     e.masker.Another(),
+		Mask:     e.a.masks().Another(),
 		Progress: e.a.progress,
 		Passed:   stream.Write,
 	}

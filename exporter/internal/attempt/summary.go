@@ -10,7 +10,6 @@ import (
 	"unicode/utf8"
 
 	"github.com/kerbodyne/ke-1-build/exporter/internal/contract"
-	"github.com/kerbodyne/ke-1-build/exporter/internal/mask"
 	"github.com/kerbodyne/ke-1-build/exporter/internal/volume"
 )
 
@@ -32,7 +31,7 @@ func (a *attempt) summaries() map[string]json.RawMessage {
 		}
 		var summary json.RawMessage
 		if err == nil {
-			masker := mask.New(a.config.Secrets)
+			masker := a.masks().Another()
 			masked := append(bytes.Clone(masker.Next(content)), masker.End()...)
 			summary, err = parseSummary(masked)
 		}
