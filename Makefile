@@ -9,7 +9,7 @@ NODE := $(NODE_BIN)/node
 BIN := node_modules/.bin
 export PATH := $(CURDIR)/$(NODE_BIN):$(PATH)
 
-TS_SOURCES := $(wildcard admission/*.ts cli/*.ts components/*.ts config.ts config/*.ts contract/*.ts engine/*.ts engine/*/*.ts engine/*/*/*.ts launcher/*.ts launcher/*/*.ts pipeline/*.ts pipeline/*.json platform/*.ts source/*.ts)
+TS_SOURCES := $(wildcard admission/*.ts cli/*.ts components/*.ts config.ts config/*.ts contract/*.ts engine/*.ts engine/*/*.ts engine/*/*/*.ts launcher/*.ts launcher/*/*.ts pipeline/*.ts pipeline/*.json platform/*.ts service/*.ts service/*/*.ts source/*.ts)
 GO_SOURCES := $(shell find exporter -name '*.go' -not -name '*_test.go') exporter/go.mod exporter/go.sum
 
 .PHONY: all help
@@ -29,7 +29,7 @@ node_modules/.stamp: package.json package-lock.json .npmrc
 
 # The library of Azure's logins stays in node_modules: it is large, and only a store on Azure needs it.
 dist/ke1.js: node_modules/.stamp $(TS_SOURCES)
-	@$(BIN)/esbuild cli/ke1.ts cli/main.ts --bundle --external:./main.js --external:@azure/identity --platform=node \
+	@$(BIN)/esbuild cli/ke1.ts cli/main.ts cli/queueService.ts --bundle --external:./main.js --external:./queueService.js --external:@azure/identity --platform=node \
 		--target=node22 --format=cjs --sourcemap --outdir=dist --log-level=warning
 
 .PHONY: exporter

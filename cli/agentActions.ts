@@ -8,6 +8,7 @@ import { containerSas } from "../launcher/store";
 import { Notifier } from "../launcher/notify/notifier";
 import { notifierSettings } from "../launcher/notify/settings";
 import { runPipeline } from "./pipelineAgent";
+import { writeOutcome } from "./outcomeFile";
 import { openStore, pollIntervalFor, required, storageCredential } from "./context";
 
 /** At most this much of a build's log is shown by `up`, in characters: the engine keeps what is shown in its state. */
@@ -102,6 +103,7 @@ export async function awaitJob(): Promise<void> {
         process.stdout.write(JSON.stringify(result));
         const { outcome, attempt, durations, artifactCount: artifacts, manifestUrl, logsUrl: logUrl } = result;
         const ending = { outcome, attempt, exitCode: 0, durations, artifacts, manifestUrl, logUrl };
+        writeOutcome({ buildTag, outcome, attempt, logUrl, job: build.job });
         notifier.ended(build, { ...ending, endedAt: new Date() });
     } catch (error) {
         if (!(error instanceof BuildFailure)) {
@@ -110,6 +112,7 @@ export async function awaitJob(): Promise<void> {
         const { job, exitCode, attempt, log: path } = error.details;
         const { outcome, message } = error;
         const logUrl = path && store.blobUrl(path);
+        writeOutcome({ buildTag, outcome, message, exitCode, attempt, logUrl, job });
         notifier.ended(build, { outcome, message, endedAt: new Date(), job, exitCode, attempt, logUrl });
         if (interrupted.signal.aborted) {
             // An interrupted build holds nothing of the cluster; `up` starts it again.

@@ -14,6 +14,7 @@ export interface Operation {
     readonly kind: "up" | "preview" | "refresh" | "destroy";
     readonly stack: string;
     readonly projectDirectory: string;
+    readonly configFile?: string;
 }
 
 /**
@@ -23,7 +24,7 @@ export interface Operation {
  * @returns variables for the environment of the program and its providers
  */
 export async function beforeOperation(operation: Operation): Promise<NodeJS.ProcessEnv> {
-    const stack = stackSettings(operation.projectDirectory, operation.stack);
+    const stack = stackSettings(operation.projectDirectory, operation.stack, operation.configFile);
     if (!stack.isBuildProject) {
         return {};
     }

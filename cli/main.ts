@@ -10,6 +10,7 @@ import { imageCommand } from "./image";
 import { beforeOperation } from "./launch";
 import { pipelineCommand } from "./pipeline";
 import { platformCommand } from "./platform";
+import { serviceCommands } from "./serve";
 import { stackCommands } from "./stack";
 
 /** Wrong usage or configuration. */
@@ -40,6 +41,7 @@ async function main(): Promise<void> {
         imageCommand(),
         pipelineCommand({ beforeOperation }),
         platformCommand(),
+        ...serviceCommands(),
     ]) {
         program.addCommand(command);
     }

@@ -9,6 +9,7 @@ import { PipelineRun } from "../launcher/pipeline/run";
 import { logCommand } from "../launcher/pipeline/stepRun";
 import { resultTable } from "../launcher/pipeline/table";
 import { openStore, pollIntervalFor, required } from "./context";
+import { writeOutcome } from "./outcomeFile";
 import { StepNotifications } from "./stepNotifications";
 
 /** At most this much of all logs is shown by `up`, in characters: the engine keeps what is shown in its state. */
@@ -76,6 +77,11 @@ export async function runPipeline(kubernetes: Cluster, notifierOf: () => Notifie
     // The engine does not wait for ever when it is interrupted.
     await notifications.close(interrupted.signal.aborted ? 1000 : undefined);
     process.stderr.write(`\n${resultTable(result).join("\n")}\n`);
+    writeOutcome({
+        buildTag,
+        outcome: result.success ? "Succeeded" : interrupted.signal.aborted ? "Cancelled" : "BuildFailed",
+        message: result.errors[0],
+    });
     if (interrupted.signal.aborted) {
         process.stderr.write("Cancelled: `ke1 pipeline up` goes on with what is not done\n");
         process.exitCode = 130;

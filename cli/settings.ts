@@ -15,8 +15,8 @@ export interface StackSettings {
 }
 
 /** @throws UserError when there is no such stack, or its configuration cannot be. */
-export function stackSettings(directory: string, stack: string): StackSettings {
-    const project = loadProject(directory);
+export function stackSettings(directory: string, stack: string, configFile?: string): StackSettings {
+    const project = loadProject(directory, configFile);
     const file = loadStackFile(project, stack, { toBeLookedAt: true });
     if (!file) {
         throw new UserError(

@@ -14,6 +14,7 @@ export interface StackHooks {
         readonly kind: OperationKind;
         readonly stack: string;
         readonly projectDirectory: string;
+        readonly configFile?: string;
     }) => Promise<NodeJS.ProcessEnv>;
 }
 
@@ -49,6 +50,7 @@ function operation(kind: OperationKind, description: string, hooks: StackHooks):
 export function withOperationOptions(command: Command): Command {
     return withStackOptions(command)
         .option("-y, --yes", "accepted for scripts made for the Pulumi CLI: nothing is asked for anyway")
+        .option("--config-file <file>", "the stack's configuration, instead of Pulumi.<stack>.yaml")
         .option("-p, --parallel <number>", "how many resources are worked on at once", parseCount, defaultParallel)
         .option("--json", "print the outcome, the changes and the outputs (secrets hidden) as JSON on standard output");
 }
@@ -56,18 +58,19 @@ export function withOperationOptions(command: Command): Command {
 /** What an operation is told on the command line. */
 export interface OperationOptions extends StackOptions {
     readonly parallel: number;
+    readonly configFile?: string;
     readonly json?: boolean;
 }
 
 /** @returns the exit code */
 export async function operate(
     kind: OperationKind,
-    { stack, cwd, parallel, json }: OperationOptions,
+    { stack, cwd, configFile, parallel, json }: OperationOptions,
     hooks: StackHooks,
 ): Promise<number> {
     const started = performance.now();
-    const project = loadProject(cwd);
-    const extra = await hooks.beforeOperation?.({ kind, stack, projectDirectory: project.root });
+    const project = loadProject(cwd, configFile);
+    const extra = await hooks.beforeOperation?.({ kind, stack, projectDirectory: project.root, configFile });
     const preview = kind === "preview";
     const color = process.stderr.isTTY && !process.env.NO_COLOR && process.env.TERM !== "dumb";
     const display = createDisplay(process.stderr, preview, color);

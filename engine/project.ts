@@ -22,6 +22,8 @@ export interface Project {
     readonly config: ReadonlyMap<string, ConfigDeclaration>;
     /** `backend.url`: where the stacks' state is, unless PULUMI_BACKEND_URL says otherwise. */
     readonly backendUrl?: string;
+    /** The stack's configuration file, where it is not `Pulumi.<stack>.yaml` (`--config-file`); absolute. */
+    readonly configFile?: string;
 }
 
 interface ConfigDeclaration {
@@ -49,8 +51,19 @@ export interface StackConfig {
     readonly secretKeys: readonly string[];
 }
 
-/** The project that `directory` is in: of the next `Pulumi.yaml` on the way up. */
-export function loadProject(directory: string): Project {
+/**
+ * The project that `directory` is in: of the next `Pulumi.yaml` on the way up.
+ *
+ * @param configFile read instead of `Pulumi.<stack>.yaml`, as by the CLI's `--config-file`
+ */
+export function loadProject(directory: string, configFile?: string): Project {
+    if (configFile !== undefined && !existsSync(configFile)) {
+        throw new UserError(`There is no file ${configFile}: --config-file names a stack's configuration.`);
+    }
+    return { ...findProject(directory), ...(configFile === undefined ? {} : { configFile: resolve(configFile) }) };
+}
+
+function findProject(directory: string): Project {
     const start = resolve(directory);
     for (let folder = start; ; folder = dirname(folder)) {
         const file = ["Pulumi.yaml", "Pulumi.yml"].map((name) => join(folder, name)).find((path) => existsSync(path));
@@ -155,9 +168,9 @@ export function loadStackFile(
     stack: string,
     { toBeLookedAt = false }: { readonly toBeLookedAt?: boolean } = {},
 ): StackFile | undefined {
-    const file = ["yaml", "yml"]
-        .map((end) => join(project.root, `Pulumi.${stack}.${end}`))
-        .find((path) => existsSync(path));
+    const file =
+        project.configFile ??
+        ["yaml", "yml"].map((end) => join(project.root, `Pulumi.${stack}.${end}`)).find((path) => existsSync(path));
     if (file === undefined) {
         return undefined;
     }

@@ -1,0 +1,130 @@
+import { createHash, timingSafeEqual } from "node:crypto";
+
+import type { FastifyReply, FastifyRequest } from "fastify";
+import { createRemoteJWKSet, jwtVerify } from "jose";
+
+import { messageOf, UserError } from "../../contract/errors";
+import type { Scope } from "../scopes";
+import { scopes } from "../scopes";
+import type { TokenEntry } from "../tokens";
+import { readTokens } from "../tokens";
+
+/** Who asks. */
+export interface Caller {
+    readonly name: string;
+    readonly scopes: ReadonlySet<Scope>;
+}
+
+/** Whose JSON Web Tokens are taken. */
+export interface OidcSettings {
+    readonly issuer: string;
+    readonly audience: string;
+}
+
+/**
+ * Tells callers by their bearer tokens (RFC 6750): those of a file, of which only hashes are kept, and JWTs of one OIDC
+ * issuer, whose claim `scope` says what they may.
+ */
+export class Authenticator {
+    private readonly keys: ReturnType<typeof createRemoteJWKSet> | undefined;
+
+    private constructor(
+        private readonly tokens: readonly TokenEntry[],
+        private readonly oidc: OidcSettings | undefined,
+        jwksUri: string | undefined,
+    ) {
+        this.keys = jwksUri === undefined ? undefined : createRemoteJWKSet(new URL(jwksUri));
+    }
+
+    /** @param tokenFile what `readTokens` reads */
+    public static async open(tokenFile: string | undefined, oidc: OidcSettings | undefined): Promise<Authenticator> {
+        const tokens = tokenFile === undefined ? [] : readTokens(tokenFile);
+        return new Authenticator(tokens, oidc, oidc && (await discover(oidc.issuer)));
+    }
+
+    /** Whether anybody at all can be let in. */
+    public get isOpenToSomebody(): boolean {
+        return this.tokens.length > 0 || this.oidc !== undefined;
+    }
+
+    /** @returns undefined for a token that is nobody's. */
+    public async callerOf(token: string): Promise<Caller | undefined> {
+        const hash = createHash("sha256").update(token).digest();
+        // All of them are compared, so that the time says nothing of which one it was.
+        const found = this.tokens.filter((entry) => timingSafeEqual(entry.hash, hash)).at(0);
+        if (found) {
+            return { name: found.name, scopes: found.scopes };
+        }
+        return token.split(".").length === 3 ? this.fromJwt(token) : undefined;
+    }
+
+    /** A handler that lets a request pass whose caller has the scope. */
+    public require(scope: Scope, callers: WeakMap<FastifyRequest, Caller>) {
+        return async (request: FastifyRequest, reply: FastifyReply): Promise<void> => {
+            const [, token] = /^Bearer ([!-~]+)$/i.exec(request.headers.authorization ?? "") ?? [];
+            const caller = token === undefined ? undefined : await this.callerOf(token);
+            if (!caller) {
+                await reply
+                    .code(401)
+                    .header("www-authenticate", 'Bearer realm="ke1"')
+                    .send(problem(401, "a bearer token is needed, and this is none that is known"));
+                return;
+            }
+            if (!allows(caller, scope)) {
+                await reply
+                    .code(403)
+                    .header("www-authenticate", `Bearer error="insufficient_scope", scope="${scope}"`)
+                    .send(problem(403, `the token of ${caller.name} lacks the scope ${scope}`));
+                return;
+            }
+            callers.set(request, caller);
+        };
+    }
+
+    private async fromJwt(token: string): Promise<Caller | undefined> {
+        if (!this.oidc || !this.keys) {
+            return undefined;
+        }
+        try {
+            const { payload } = await jwtVerify(token, this.keys, {
+                issuer: this.oidc.issuer,
+                audience: this.oidc.audience,
+                // Whatever the token says: none, and no shared secret.
+                algorithms: ["RS256", "PS256", "ES256", "ES384", "EdDSA"],
+                requiredClaims: ["sub", "exp"],
+            });
+            const claimed = typeof payload["scope"] === "string" ? payload["scope"].split(" ") : [];
+            return {
+                name: `${payload.iss ?? ""}#${payload.sub ?? ""}`,
+                scopes: new Set(scopes.filter((scope) => claimed.includes(scope))),
+            };
+        } catch {
+            return undefined;
+        }
+    }
+}
+
+/** Whoever launches builds may look at them, and an administrator may all of it. */
+export function allows({ scopes: has }: Caller, scope: Scope): boolean {
+    return has.has(scope) || has.has("admin") || (scope === "builds:read" && has.has("builds:write"));
+}
+
+/** The body of every refusal: https://www.rfc-editor.org/rfc/rfc9457 */
+export function problem(status: number, detail: string): { readonly status: number; readonly detail: string } {
+    return { status, detail };
+}
+
+/** https://openid.net/specs/openid-connect-discovery-1_0.html#ProviderConfig */
+async function discover(issuer: string): Promise<string> {
+    const address = `${issuer.replace(/\/+$/, "")}/.well-known/openid-configuration`;
+    try {
+        const response = await fetch(address, { redirect: "error", signal: AbortSignal.timeout(10_000) });
+        const document = (await response.json()) as { readonly issuer?: string; readonly jwks_uri?: string };
+        if (!response.ok || document.issuer !== issuer || document.jwks_uri === undefined) {
+            throw new Error(`it answers ${response.status}, for the issuer ${document.issuer ?? "none"}`);
+        }
+        return document.jwks_uri;
+    } catch (error) {
+        throw new UserError(`--oidc-issuer ${issuer} does not describe itself: ${messageOf(error)}`);
+    }
+}

@@ -1,0 +1,262 @@
+import * as fs from "node:fs";
+
+import type { FastifyInstance, FastifyRequest } from "fastify";
+
+import { buildKey } from "../../contract/layout";
+import type { BuildRecord, BuildRequest, BuildSecrets, BuildState } from "../build";
+import { buildStates } from "../build";
+import { checkCallerConfig } from "../callerConfig";
+import { attemptLogPath } from "../log";
+import { problem } from "./auth";
+import type { ServiceContext } from "./context";
+import { sendEvents } from "./events";
+import { idParameter, refusals } from "./schemas";
+
+interface Id {
+    readonly id: string;
+}
+
+interface ListQuery {
+    readonly state?: BuildState;
+    readonly label?: readonly string[];
+    readonly lane?: string;
+    readonly text?: string;
+    readonly before?: string;
+    readonly limit: number;
+}
+
+type Body = Omit<BuildRequest, "kafkaHosts" | "namespace"> & { readonly callbackAuthorization?: string };
+
+/** At most this much of a log in one answer, in bytes; its end says where to go on. */
+const logLimit = 8 * 1024 * 1024;
+
+/** `/v1/builds`: launch, look, follow, cancel, remove. */
+export function registerBuilds(app: FastifyInstance, context: ServiceContext): void {
+    const { queue, openStore } = context;
+    const reads = { onRequest: context.require("builds:read") };
+    const writes = { onRequest: context.require("builds:write") };
+    const one = { response: { 200: { $ref: "Build#" }, ...refusals } };
+
+    app.post<{ Body: Body }>(
+        "/v1/builds",
+        {
+            ...writes,
+            schema: {
+                summary: "Launch a build",
+                body: { $ref: "BuildRequest#" },
+                response: { 202: { $ref: "Build#" }, ...refusals },
+            },
+        },
+        async (request, reply) => {
+            const { callbackAuthorization, ...asked } = request.body;
+            checkCallerConfig(asked.config);
+            const secrets: BuildSecrets =
+                callbackAuthorization === undefined ? {} : { callback_auth: callbackAuthorization };
+            const record = queue.submit(asked, context.callerOf(request).name, secrets);
+            return reply.code(202).header("location", `/v1/builds/${record.id}`).send(shown(record));
+        },
+    );
+
+    app.get<{ Querystring: ListQuery }>(
+        "/v1/builds",
+        {
+            ...reads,
+            schema: {
+                summary: "List builds, the newest first",
+                querystring: {
+                    type: "object",
+                    properties: {
+                        state: { type: "string", enum: buildStates },
+                        label: {
+                            type: "array",
+                            items: { type: "string", pattern: "^[^=]+=" },
+                            description: "name=value",
+                        },
+                        lane: { type: "string" },
+                        text: { type: "string", maxLength: 256 },
+                        before: { type: "string", description: "Only builds made before this one: the next page." },
+                        limit: { type: "integer", minimum: 1, maximum: 500, default: 50 },
+                    },
+                },
+                response: {
+                    200: { type: "object", properties: { builds: { type: "array", items: { $ref: "Build#" } } } },
+                    ...refusals,
+                },
+            },
+        },
+        (request) => {
+            const { label = [], ...filter } = request.query;
+            const labels = Object.fromEntries(
+                label.map((each) => [each.slice(0, each.indexOf("=")), each.slice(each.indexOf("=") + 1)]),
+            );
+            return Promise.resolve({ builds: queue.list({ ...filter, labels }).map(shown) });
+        },
+    );
+
+    app.get<{ Params: Id }>(
+        "/v1/builds/:id",
+        { ...reads, schema: { summary: "One build", params: idParameter, ...one } },
+        async (request, reply) => {
+            const record = find(context, request);
+            return record ? shown(record) : reply.code(404).send(unknown(request.params.id));
+        },
+    );
+
+    app.post<{ Params: Id }>(
+        "/v1/builds/:id/cancel",
+        { ...writes, schema: { summary: "End a build", params: idParameter, ...one } },
+        async (request, reply) => {
+            const record = find(context, request);
+            if (!record) {
+                return reply.code(404).send(unknown(request.params.id));
+            }
+            if (!isTheirs(context, request, record)) {
+                return reply.code(403).send(notTheirs(record));
+            }
+            return shown(queue.cancel(record.id, context.callerOf(request).name));
+        },
+    );
+
+    app.delete<{ Params: Id }>(
+        "/v1/builds/:id",
+        {
+            ...writes,
+            schema: {
+                summary: "Forget a build that has ended",
+                params: idParameter,
+                response: { 204: { type: "null" }, ...refusals },
+            },
+        },
+        async (request, reply) => {
+            const record = find(context, request);
+            if (!record) {
+                return reply.code(404).send(unknown(request.params.id));
+            }
+            if (!isTheirs(context, request, record)) {
+                return reply.code(403).send(notTheirs(record));
+            }
+            if (record.state === "queued" || record.state === "running") {
+                return reply.code(409).send(problem(409, `the build ${record.id} is ${record.state}; cancel it first`));
+            }
+            await queue.remove(record.id);
+            return reply.code(204).send(null);
+        },
+    );
+
+    app.get<{ Params: Id; Querystring: { readonly offset: number; readonly of: "build" | "launcher" } }>(
+        "/v1/builds/:id/log",
+        {
+            ...reads,
+            schema: {
+                summary: "A build's log, as far as it is there",
+                params: idParameter,
+                querystring: {
+                    type: "object",
+                    properties: {
+                        offset: { type: "integer", minimum: 0, default: 0, description: "Begin at this byte." },
+                        of: { type: "string", enum: ["build", "launcher"], default: "build" },
+                    },
+                },
+                produces: ["text/plain"],
+            },
+        },
+        async (request, reply) => {
+            const record = find(context, request);
+            if (!record) {
+                return reply.code(404).send(unknown(request.params.id));
+            }
+            const { offset, of } = request.query;
+            const bytes =
+                of === "launcher"
+                    ? launcherLog(queue.launchLog(record.id), offset)
+                    : await buildLog(context, record, offset);
+            return reply
+                .type("text/plain; charset=utf-8")
+                .header("x-ke1-next-offset", String(offset + bytes.length))
+                .send(bytes);
+        },
+    );
+
+    app.get<{ Params: Id; Querystring: { readonly log: boolean } }>(
+        "/v1/builds/:id/events",
+        {
+            ...reads,
+            schema: {
+                summary:
+                    "What happens to a build, and its log, as server-sent events; Last-Event-ID goes on after a break",
+                params: idParameter,
+                querystring: { type: "object", properties: { log: { type: "boolean", default: true } } },
+                produces: ["text/event-stream"],
+            },
+        },
+        async (request, reply) => {
+            const record = find(context, request);
+            if (!record) {
+                return reply.code(404).send(unknown(request.params.id));
+            }
+            await sendEvents(context, record, request, reply);
+            return reply;
+        },
+    );
+
+    app.get<{ Params: Id }>(
+        "/v1/builds/:id/artifacts",
+        { ...reads, schema: { summary: "A build's artifacts, with size, SHA-256 and address", params: idParameter } },
+        async (request, reply) => {
+            const record = find(context, request);
+            if (record?.buildTag === undefined || record.containerUrl === undefined) {
+                return reply.code(404).send(unknown(request.params.id));
+            }
+            const manifest = await openStore(record.containerUrl).manifest(buildKey(record.buildTag));
+            return manifest
+                ? { buildTag: record.buildTag, artifacts: manifest.artifacts }
+                : reply.code(404).send(problem(404, `${record.buildTag} has no artifacts`));
+        },
+    );
+}
+
+/** A build's record, for those that it is shown to. */
+export function shown({ request, ...record }: BuildRecord): Record<string, unknown> {
+    const { labels, ...rest } = request;
+    return { ...record, labels, request: rest };
+}
+
+/** Whoever is no administrator ends the builds that it asked for, and no others. */
+function isTheirs(context: ServiceContext, request: FastifyRequest, record: BuildRecord): boolean {
+    const { name, scopes } = context.callerOf(request);
+    return scopes.has("admin") || name === record.caller;
+}
+
+function notTheirs({ id, caller }: BuildRecord) {
+    return problem(403, `the build ${id} is ${caller}'s`);
+}
+
+function find({ queue }: ServiceContext, { params }: FastifyRequest<{ Params: Id }>): BuildRecord | undefined {
+    return queue.get(params.id);
+}
+
+function unknown(id: string) {
+    return problem(404, `there is no build ${id}`);
+}
+
+async function buildLog(context: ServiceContext, record: BuildRecord, offset: number): Promise<Buffer> {
+    if (record.buildTag === undefined || record.containerUrl === undefined) {
+        return Buffer.alloc(0);
+    }
+    const store = context.openStore(record.containerUrl);
+    const path = await attemptLogPath(store, record);
+    return (path === undefined ? undefined : await store.bytes(path, offset, logLimit)) ?? Buffer.alloc(0);
+}
+
+function launcherLog(file: string, offset: number): Buffer {
+    if (!fs.existsSync(file)) {
+        return Buffer.alloc(0);
+    }
+    const descriptor = fs.openSync(file, "r");
+    try {
+        const bytes = Buffer.alloc(Math.min(logLimit, Math.max(0, fs.fstatSync(descriptor).size - offset)));
+        return bytes.subarray(0, fs.readSync(descriptor, bytes, 0, bytes.length, offset));
+    } finally {
+        fs.closeSync(descriptor);
+    }
+}

@@ -1,0 +1,19 @@
+import type { FastifyReply, FastifyRequest } from "fastify";
+
+import type { BuildStore } from "../../launcher/store";
+import type { BuildQueue } from "../queue";
+import type { ServiceSettings } from "../settings";
+import type { Scope } from "../scopes";
+import type { Caller } from "./auth";
+
+/** What every part of the HTTP interface is given. */
+export interface ServiceContext {
+    readonly queue: BuildQueue;
+    readonly settings: ServiceSettings;
+    /** The store that a container's address stands for. */
+    readonly openStore: (containerUrl: string) => BuildStore;
+    /** A handler for a route's `onRequest`: answers 401 or 403 unless the caller has the scope. */
+    readonly require: (scope: Scope) => (request: FastifyRequest, reply: FastifyReply) => Promise<void>;
+    /** Who a request that was let through is from. */
+    readonly callerOf: (request: FastifyRequest) => Caller;
+}

@@ -1,0 +1,97 @@
+import fastifyRateLimit from "@fastify/rate-limit";
+import fastifySwagger from "@fastify/swagger";
+import type { FastifyInstance, FastifyRequest } from "fastify";
+import { fastify } from "fastify";
+
+import { version } from "../../package.json";
+import { UserError } from "../../contract/errors";
+import type { Authenticator, Caller } from "./auth";
+import { problem } from "./auth";
+import { registerBuilds } from "./builds";
+import type { ServiceContext } from "./context";
+import { buildRequestSchema, buildSchema, problemSchema } from "./schemas";
+
+/** What the HTTP interface itself is told. */
+export interface ServerSettings {
+    readonly authenticator: Authenticator;
+    /** Requests of one caller in a minute. */
+    readonly requestsPerMinute: number;
+    /** Of one request's body, in bytes. */
+    readonly bodyLimit: number;
+}
+
+/** The HTTP interface of the service, with its OpenAPI document at `/openapi.json`. */
+export async function createServer(
+    base: Omit<ServiceContext, "require" | "callerOf">,
+    settings: ServerSettings,
+): Promise<FastifyInstance> {
+    const app = fastify({
+        bodyLimit: settings.bodyLimit,
+        // Who may send what is said by the tokens; a proxy's headers are nobody's word.
+        trustProxy: false,
+        // Time for a whole request; what the service sends has no limit, as a log may take long.
+        requestTimeout: 60_000,
+        ajv: { customOptions: { removeAdditional: false, coerceTypes: "array" } },
+    });
+    const callers = new WeakMap<FastifyRequest, Caller>();
+    const context: ServiceContext = {
+        ...base,
+        require: (scope) => settings.authenticator.require(scope, callers),
+        callerOf: (request) => {
+            const caller = callers.get(request);
+            if (!caller) {
+                throw new Error("the route does not ask who calls");
+            }
+            return caller;
+        },
+    };
+    await app.register(fastifyRateLimit, {
+        max: settings.requestsPerMinute,
+        timeWindow: "1 minute",
+        // A token is its owner's; whoever has none is its address.
+        keyGenerator: (request) => request.headers.authorization ?? request.ip,
+        errorResponseBuilder: (_, { after }) =>
+            Object.assign(new Error(), { statusCode: 429, message: `too many requests; try again in ${after}` }),
+    });
+    await app.register(fastifySwagger, {
+        openapi: {
+            openapi: "3.1.0",
+            info: { title: "ke1", version, description: "Builds in a Kubernetes cluster." },
+            components: { securitySchemes: { bearer: { type: "http", scheme: "bearer" } } },
+            security: [{ bearer: [] }],
+        },
+        refResolver: {
+            buildLocalReference: ({ $id }, _, __, index) => (typeof $id === "string" ? $id : `def-${index}`),
+        },
+    });
+    for (const schema of [buildRequestSchema, buildSchema, problemSchema]) {
+        app.addSchema(schema);
+    }
+    app.addHook("onSend", (_, reply, payload, done) => {
+        void reply.header("x-content-type-options", "nosniff").header("cache-control", "no-store");
+        done(null, payload);
+    });
+    app.setErrorHandler((error: Error & { readonly statusCode?: number }, request, reply) => {
+        const status = error instanceof UserError ? 400 : (error.statusCode ?? 500);
+        if (status >= 500) {
+            process.stderr.write(
+                `${request.method} ${request.routeOptions.url ?? "?"}: ${error.stack ?? error.message}\n`,
+            );
+        }
+        return reply
+            .code(status)
+            .send(problem(status, status >= 500 ? "the service has failed; its log says why" : error.message));
+    });
+    app.setNotFoundHandler((_, reply) =>
+        reply.code(404).send(problem(404, "there is no such path; see /openapi.json")),
+    );
+
+    app.get("/healthz", { schema: { summary: "Whether the service runs", security: [] } }, () => ({ status: "ok" }));
+    app.get("/readyz", { schema: { summary: "Whether it takes builds", security: [] } }, () => ({
+        status: "ok",
+        ...context.queue.counts(),
+    }));
+    app.get("/openapi.json", { schema: { hide: true } }, () => app.swagger());
+    registerBuilds(app, context);
+    return app;
+}

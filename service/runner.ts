@@ -1,0 +1,277 @@
+import * as fs from "node:fs";
+import * as path from "node:path";
+
+import { UserError } from "../contract/errors";
+import type { OutcomeFile } from "../contract/outcomeFile";
+import { outcomeFileVariable } from "../contract/outcomeFile";
+import { resolveSource } from "../source/resolve";
+import type { BuildRecord, BuildSecrets } from "./build";
+import { launchEnvironment } from "./environment";
+import { endOrphan, runProcess } from "./process";
+import type { ServiceSettings } from "./settings";
+import type { PreparedSource, SourceProvider } from "./sourceProvider";
+import { writeStackFile } from "./stackFile";
+
+/** How a run of a build ended. */
+export interface RunEnd {
+    readonly state: "succeeded" | "failed" | "cancelled";
+    readonly outcome: NonNullable<BuildRecord["outcome"]>;
+    readonly message?: string;
+    readonly outputs?: Readonly<Record<string, unknown>>;
+}
+
+/** What a run says while it goes on. */
+export interface RunObserver {
+    readonly source: (found: { readonly buildTag: string; readonly commit?: string }) => void;
+    readonly line: (line: string) => void;
+}
+
+/** A run is over before the build is: the service ends, and takes the build up again when it is back. */
+export class Abandoned extends Error {
+    public override readonly name = "Abandoned";
+}
+
+interface Place {
+    readonly directory: string;
+    readonly stackFile: string;
+    readonly logFile: string;
+    readonly pidFile: string;
+    readonly outcomeFile: string;
+}
+
+/** Runs builds: each is a stack of its own, launched by a `ke1 up` of its own. */
+export class Runner {
+    private readonly environment: NodeJS.ProcessEnv;
+    private readonly abandoned = new AbortController();
+
+    public constructor(
+        private readonly settings: ServiceSettings,
+        private readonly sources: SourceProvider,
+        environment: NodeJS.ProcessEnv = process.env,
+    ) {
+        this.environment = launchEnvironment(settings.dataDirectory, environment);
+    }
+
+    /** What the launcher of a build prints. */
+    public logFile(id: string): string {
+        return this.place(id).logFile;
+    }
+
+    /**
+     * Brings a build's source here, launches it and waits for its end.
+     *
+     * @param cancelled ends the build, in order
+     * @throws Abandoned after `abandon`
+     */
+    public async run(
+        record: BuildRecord,
+        secrets: BuildSecrets,
+        observer: RunObserver,
+        cancelled: AbortSignal,
+    ): Promise<RunEnd> {
+        const place = this.place(record.id);
+        fs.mkdirSync(place.directory, { recursive: true, mode: 0o700 });
+        await this.endOrphans(record, place);
+        const started = Date.parse(record.startedAt ?? record.createdAt);
+        const limit = record.request.timeoutSeconds ?? this.settings.timeoutSeconds;
+        const timedOut = AbortSignal.timeout(Math.max(0, started + limit * 1000 - Date.now()));
+        const stopped = AbortSignal.any([cancelled, timedOut]);
+        const ended = (): RunEnd | undefined =>
+            cancelled.aborted
+                ? { state: "cancelled", outcome: "Cancelled" }
+                : timedOut.aborted
+                  ? { state: "failed", outcome: "DeadlineExceeded", message: `not done after ${limit} s` }
+                  : undefined;
+        try {
+            const source = await this.source(record, secrets, place, AbortSignal.any([stopped, this.abandoned.signal]));
+            const { buildTag, commit } = resolveSource({
+                source: source.directory,
+                buildTag: source.ref,
+                projectDirectory: this.settings.projectDirectory,
+            });
+            observer.source({ buildTag, commit });
+            const early = ended();
+            return (
+                early ??
+                (await this.up(
+                    record,
+                    { ...source, ref: source.ref === "" ? "" : buildTag },
+                    place,
+                    observer,
+                    stopped,
+                    ended,
+                ))
+            );
+        } catch (error) {
+            if (this.abandoned.signal.aborted) {
+                throw new Abandoned();
+            }
+            const early = ended();
+            if (early) {
+                return early;
+            }
+            if (!(error instanceof UserError)) {
+                throw error;
+            }
+            return { state: "failed", outcome: "NotStarted", message: error.message };
+        }
+    }
+
+    /** Deletes all that a build's stack has made. Artifacts and logs stay. */
+    public async destroy(record: BuildRecord): Promise<void> {
+        const place = this.place(record.id);
+        if (!fs.existsSync(place.stackFile)) {
+            return;
+        }
+        const stack = ["--stack", record.stack, "--cwd", this.settings.projectDirectory];
+        await this.endOrphans(record, place);
+        const { exitCode } = await this.ke1(place, ["destroy", ...stack, "--config-file", place.stackFile], {});
+        if (this.abandoned.signal.aborted) {
+            throw new Abandoned();
+        }
+        if (exitCode !== 0) {
+            throw new Error(`the stack ${record.stack} is not destroyed: ${lastError(place.logFile)}`);
+        }
+        await this.ke1(place, ["stack", "rm", ...stack], {});
+    }
+
+    /** Forgets what is on the disk. */
+    public remove(record: BuildRecord): void {
+        fs.rmSync(this.place(record.id).directory, { recursive: true, force: true });
+    }
+
+    /** Ends what runs here, and leaves the builds running in the cluster. */
+    public abandon(): void {
+        this.abandoned.abort();
+    }
+
+    private async source(
+        record: BuildRecord,
+        secrets: BuildSecrets,
+        { directory }: Place,
+        signal: AbortSignal,
+    ): Promise<PreparedSource> {
+        const done = path.join(directory, "source.json");
+        if (fs.existsSync(done)) {
+            return JSON.parse(fs.readFileSync(done, "utf8")) as PreparedSource;
+        }
+        const target = path.join(directory, "source");
+        fs.rmSync(target, { recursive: true, force: true });
+        fs.mkdirSync(target, { mode: 0o700 });
+        const prepared = await this.sources(record.request, secrets, target, signal);
+        fs.writeFileSync(`${done}.part`, JSON.stringify(prepared), { mode: 0o600 });
+        fs.renameSync(`${done}.part`, done);
+        return prepared;
+    }
+
+    private async up(
+        record: BuildRecord,
+        source: PreparedSource,
+        place: Place,
+        observer: RunObserver,
+        stopped: AbortSignal,
+        ended: () => RunEnd | undefined,
+    ): Promise<RunEnd> {
+        const namespace = record.namespace;
+        const exists = namespace !== undefined && this.settings.namespaces.includes(namespace);
+        writeStackFile(
+            place.stackFile,
+            this.settings,
+            record.request,
+            namespace ? { name: namespace, exists } : undefined,
+        );
+        fs.rmSync(place.outcomeFile, { force: true });
+        const { exitCode, stdout } = await this.ke1(
+            place,
+            [
+                "up",
+                "--json",
+                "--stack",
+                record.stack,
+                "--cwd",
+                this.settings.projectDirectory,
+                "--config-file",
+                place.stackFile,
+            ],
+            { SOURCE: source.directory, BUILD_TAG: source.ref, [outcomeFileVariable]: place.outcomeFile },
+            stopped,
+            observer.line,
+        );
+        if (this.abandoned.signal.aborted) {
+            throw new Abandoned();
+        }
+        if (exitCode === 0) {
+            const { outputs } = JSON.parse(stdout) as { readonly outputs: Readonly<Record<string, unknown>> };
+            return { state: "succeeded", outcome: readOutcome(place.outcomeFile)?.outcome ?? "Succeeded", outputs };
+        }
+        const told = readOutcome(place.outcomeFile);
+        return (
+            ended() ?? {
+                state: told?.outcome === "Cancelled" ? "cancelled" : "failed",
+                outcome: told?.outcome ?? "NotStarted",
+                message: told?.message ?? lastError(place.logFile),
+            }
+        );
+    }
+
+    private async ke1(
+        place: Place,
+        args: readonly string[],
+        environment: NodeJS.ProcessEnv,
+        interrupt: AbortSignal = new AbortController().signal,
+        onLine?: (line: string) => void,
+    ) {
+        return runProcess({
+            command: [...this.settings.ke1, ...args],
+            environment: { ...this.environment, ...environment },
+            directory: this.settings.projectDirectory,
+            logFile: place.logFile,
+            pidFile: place.pidFile,
+            interrupt,
+            abandon: this.abandoned.signal,
+            ...(this.settings.showLogs && onLine ? { onLine } : {}),
+        });
+    }
+
+    /** Ends what a killed service has left running on a build's stack, and takes its lock away. */
+    private async endOrphans({ stack }: BuildRecord, place: Place): Promise<void> {
+        if (endOrphan(place.pidFile, place.stackFile)) {
+            await this.ke1(place, ["stack", "cancel", "--stack", stack, "--cwd", this.settings.projectDirectory], {});
+        }
+    }
+
+    private place(id: string): Place {
+        const directory = path.join(this.settings.dataDirectory, "builds", id);
+        return {
+            directory,
+            stackFile: path.join(directory, "Pulumi.build.yaml"),
+            logFile: path.join(directory, "launch.log"),
+            pidFile: path.join(directory, "launch.pid"),
+            outcomeFile: path.join(directory, "outcome.json"),
+        };
+    }
+}
+
+function readOutcome(file: string): OutcomeFile | undefined {
+    return fs.existsSync(file) ? (JSON.parse(fs.readFileSync(file, "utf8")) as OutcomeFile) : undefined;
+}
+
+/** How much of a launcher's output is looked at for its last error, in bytes. */
+const tailBytes = 16 * 1024;
+
+/** The last line that says what went wrong. */
+function lastError(logFile: string): string {
+    const size = fs.statSync(logFile).size;
+    const length = Math.min(size, tailBytes);
+    const bytes = Buffer.alloc(length);
+    const file = fs.openSync(logFile, "r");
+    fs.readSync(file, bytes, 0, length, size - length);
+    fs.closeSync(file);
+    const lines = bytes
+        .toString("utf8")
+        .split("\n")
+        .map((line) => line.trim())
+        .filter((line) => line !== "");
+    const error = lines.findLast((line) => /^error:/i.test(line)) ?? lines.at(-1) ?? "the launcher said nothing";
+    return error.replace(/^error:\s*/i, "").slice(0, 1000);
+}

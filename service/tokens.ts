@@ -1,0 +1,72 @@
+import { createHash, randomBytes } from "node:crypto";
+import * as fs from "node:fs";
+import * as path from "node:path";
+
+import { UserError } from "../contract/errors";
+import type { Scope } from "./scopes";
+import { scopes } from "./scopes";
+
+/** One line of the file of tokens: only the hash of a token is kept. */
+export interface TokenEntry {
+    readonly name: string;
+    /** SHA-256. */
+    readonly hash: Buffer;
+    readonly scopes: ReadonlySet<Scope>;
+}
+
+/** Reads a file of lines `<name> <SHA-256 of the token, hexadecimal> <scope>[,<scope>...]`; `#` begins a remark. */
+export function readTokens(file: string): readonly TokenEntry[] {
+    let mode: number;
+    try {
+        mode = fs.statSync(file).mode;
+    } catch {
+        throw new UserError(`there is no ${file}; make it with \`ke1 token add NAME --scope builds:write\``);
+    }
+    if ((mode & 0o077) !== 0) {
+        throw new UserError(`${file} can be read by others; chmod 600 ${file}`);
+    }
+    return fs
+        .readFileSync(file, "utf8")
+        .split("\n")
+        .map((line, index) => ({ line: line.trim(), number: index + 1 }))
+        .filter(({ line }) => line !== "" && !line.startsWith("#"))
+        .map(({ line, number }) => {
+            const [name = "", hash = "", given = ""] = line.split(/\s+/);
+            const known = knownScopes(given);
+            if (!/^[0-9a-f]{64}$/.test(hash) || !known) {
+                throw new UserError(
+                    `${file}, line ${number}: it must be \`<name> <SHA-256 of the token> <scopes>\`; ` +
+                        `the scopes are ${scopes.join(", ")}`,
+                );
+            }
+            return { name, hash: Buffer.from(hash, "hex"), scopes: known };
+        });
+}
+
+/**
+ * Makes a token and adds its hash to the file.
+ *
+ * @returns the token: it cannot be had again
+ */
+export function addToken(file: string, name: string, given: string): string {
+    if (!/^[\w.@-]{1,64}$/.test(name)) {
+        throw new UserError("a name has at most 64 of A-Z a-z 0-9 _ . @ -");
+    }
+    if (!knownScopes(given)) {
+        throw new UserError(`--scope ${given}: the scopes are ${scopes.join(", ")}, with commas between`);
+    }
+    if (fs.existsSync(file) && readTokens(file).some((entry) => entry.name === name)) {
+        throw new UserError(`${name} has a token already; remove its line from ${file} first`);
+    }
+    const token = `ke1_${randomBytes(32).toString("base64url")}`;
+    fs.mkdirSync(path.dirname(file), { recursive: true, mode: 0o700 });
+    const hash = createHash("sha256").update(token).digest("hex");
+    fs.appendFileSync(file, `${name} ${hash} ${given}\n`, { mode: 0o600 });
+    return token;
+}
+
+function knownScopes(given: string): ReadonlySet<Scope> | undefined {
+    const wanted = given.split(",");
+    const known = scopes.filter((scope) => wanted.includes(scope));
+    return known.length === wanted.length ? new Set(known) : undefined;
+}
