@@ -47,10 +47,10 @@ export function serviceCommands(): Command[] {
             .description("launch builds that are asked for over HTTP")
             .option("--listen <address>", "the address to listen on", "127.0.0.1")
             .addOption(
-                new Option("--port <number>", "the port")
+                new Option("--port <number>", "the port; 0 is one that is free")
                     .env("PORT")
                     .default(serviceDefaults.port)
-                    .argParser(wholeNumber),
+                    .argParser(portNumber),
             )
             .option("--tokens <file>", "who may ask (`ke1 token add`); by default `tokens` in the data directory", "")
             .option("--oidc-issuer <url>", "take the JSON Web Tokens of this OpenID Connect provider too")
@@ -125,6 +125,14 @@ function wholeNumber(value: string): number {
         throw new InvalidArgumentError("It must be a whole number from 1 on.");
     }
     return count;
+}
+
+function portNumber(value: string): number {
+    const port = Number(value);
+    if (!Number.isInteger(port) || port < 0 || port > 65_535) {
+        throw new InvalidArgumentError("It must be a whole number from 0 to 65535.");
+    }
+    return port;
 }
 
 function more(value: string, before: readonly string[]): readonly string[] {

@@ -22,18 +22,25 @@ export class LogFollower {
         return this.position;
     }
 
-    /** Passes on what has come since the last call. */
-    public async drain(onBytes: (bytes: Buffer) => void): Promise<void> {
+    /** What has come since the last call, in pieces that are asked for one after the other. */
+    public async *chunks(): AsyncGenerator<Buffer, void> {
         for (;;) {
             const bytes = await this.store.bytes(this.path, this.position, readLimit);
             if (!bytes || bytes.length === 0) {
                 return;
             }
             this.position += bytes.length;
-            onBytes(bytes);
+            yield bytes;
             if (bytes.length < readLimit) {
                 return;
             }
+        }
+    }
+
+    /** Passes on what has come since the last call. */
+    public async drain(onBytes: (bytes: Buffer) => void): Promise<void> {
+        for await (const bytes of this.chunks()) {
+            onBytes(bytes);
         }
     }
 }

@@ -12,6 +12,13 @@ export async function attemptLogPath(store: BuildStore, { buildTag }: BuildRecor
         return undefined;
     }
     const key = buildKey(buildTag);
-    const newest = (await store.attempts(key)).findLast(({ started }) => started !== undefined);
+    const attempts = await store.attempts(key).catch((error: unknown) => {
+        // The store's container is made by the first build.
+        if ((error as { readonly statusCode?: number }).statusCode === 404) {
+            return [];
+        }
+        throw error;
+    });
+    const newest = attempts.findLast(({ started }) => started !== undefined);
     return newest?.started && `${key}/${newest.started.log}`;
 }

@@ -2,6 +2,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 
 import type { FastifyReply, FastifyRequest } from "fastify";
 
+import { firstLineOf } from "../../contract/errors";
 import { LogFollower } from "../../launcher/logFollower";
 import type { BuildEvent, BuildRecord } from "../build";
 import { isFinal } from "../build";
@@ -16,7 +17,7 @@ const keepAliveInterval = 15_000;
 /**
  * Sends what happened, and what happens, as server-sent events
  * (https://html.spec.whatwg.org/multipage/server-sent-events.html): `build` for a change, whose data is the event; `log`,
- * whose data is `{offset, text}`; and `end` when there will be no more. An event's id is `<seq>.<byte of the log>`, so that
+ * whose data is `{offset, bytes}`, the bytes in base64; and `end` when there will be no more. An event's id is `<seq>.<byte of the log>`, so that
  * whoever was cut off goes on where it was.
  */
 export async function sendEvents(
@@ -30,9 +31,9 @@ export async function sendEvents(
         ?.slice(1)
         .map(Number) ?? [0, 0];
     const gone = new AbortController();
-    request.raw.once("close", () => gone.abort());
     reply.hijack();
     const { raw } = reply;
+    raw.once("close", () => gone.abort());
     raw.on("error", () => gone.abort());
     raw.writeHead(200, {
         "content-type": "text/event-stream; charset=utf-8",
@@ -71,15 +72,18 @@ export async function sendEvents(
             }
             const now = queue.get(record.id);
             if (request.query.log && now?.containerUrl !== undefined) {
-                const store = openStore(now.containerUrl);
-                const path = follower ? undefined : await attemptLogPath(store, now);
-                follower ??= path === undefined ? undefined : new LogFollower(store, path, offset);
-                const chunks: Buffer[] = [];
-                await follower?.drain((bytes) => chunks.push(bytes));
-                for (const bytes of chunks) {
-                    const begin = offset;
-                    offset += bytes.length;
-                    await send("log", { offset: begin, bytes: bytes.toString("base64") });
+                try {
+                    const store = openStore(now.containerUrl);
+                    const path = follower ? undefined : await attemptLogPath(store, now);
+                    follower ??= path === undefined ? undefined : new LogFollower(store, path, offset);
+                    for await (const bytes of follower?.chunks() ?? []) {
+                        const begin = offset;
+                        offset += bytes.length;
+                        await send("log", { offset: begin, bytes: bytes.toString("base64") });
+                    }
+                } catch (error) {
+                    // The store may be back at the next look; who follows need not notice.
+                    process.stderr.write(`the log of ${record.id}: ${firstLineOf(error)}\n`);
                 }
             }
             if (ended || gone.signal.aborted) {
