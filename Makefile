@@ -93,6 +93,11 @@ bench: all ## timings against kubectl and the plain SDK, as ratios in one run
 	@$(NODE) -r ts-node/register/transpile-only bench/launch.ts
 	@$(NODE) -r ts-node/register/transpile-only bench/export.ts
 
+.PHONY: bench-service
+bench-service: all ## the service under load, and killed in the middle; some minutes
+	@bin/ke1 platform up
+	@$(NODE) -r ts-node/register/transpile-only bench/service.ts
+
 .PHONY: corpus-cli
 corpus-cli: node_modules/.stamp ## the engine's corpus of programs on the Pulumi CLI, which must be on the PATH
 	@command -v pulumi >/dev/null || { echo "error: pulumi is not on the PATH" >&2; exit 2; }
