@@ -12,6 +12,7 @@ import { pipelineCommand } from "./pipeline";
 import { platformCommand } from "./platform";
 import { serviceCommands } from "./serve";
 import { stackCommands } from "./stack";
+import { watchCommand } from "./watch";
 
 /** Wrong usage or configuration. */
 const exitUsage = 2;
@@ -42,6 +43,7 @@ async function main(): Promise<void> {
         pipelineCommand({ beforeOperation }),
         platformCommand(),
         ...serviceCommands(),
+        watchCommand(),
     ]) {
         program.addCommand(command);
     }

@@ -7,18 +7,27 @@ import { createServer } from "../service/http/server";
 import { BuildQueue } from "../service/queue";
 import { Runner } from "../service/runner";
 import type { ServiceSettings } from "../service/settings";
+import { lockData } from "../service/dataLock";
+import { registerWebhooks } from "../service/http/webhooks";
 import { localSources, noSources } from "../service/sourceProvider";
 import { QueueStore } from "../service/store";
 import { addToken as makeToken } from "../service/tokens";
+import { watchedSources } from "../service/watch/source";
 import { openStore } from "./context";
 import type { QueueOptions, ServeOptions } from "./serve";
 import { stackSettings } from "./settings";
+import { openWatcher } from "./watchActions";
+import { lineOf } from "./watchView";
+
+export { watch } from "./watchActions";
 
 /** A queue of builds, ready to be started. */
-interface OpenQueue {
+export interface OpenQueue {
     readonly settings: ServiceSettings;
     readonly store: QueueStore;
     readonly queue: BuildQueue;
+    /** Gives the data directory back. */
+    readonly close: () => void;
 }
 
 /** Opens the queue that a command's options describe; the platform is brought up where builds need it. */
@@ -42,15 +51,21 @@ export async function openQueue(options: QueueOptions): Promise<OpenQueue> {
         showLogs: options.showLogs,
         ke1: [process.execPath, process.argv[1] ?? ""],
     };
+    const unlock = lockData(settings.dataDirectory);
     const store = QueueStore.open(settings.dataDirectory);
-    const runner = new Runner(settings, settings.localSources ? localSources : noSources);
+    const runner = new Runner(settings, watchedSources(settings.localSources ? localSources : noSources));
     const queue = new BuildQueue(store, runner, settings, () => `${blobEndpoint}/${blobContainer}`);
-    return { settings, store, queue };
+    const close = (): void => {
+        store.close();
+        unlock();
+    };
+    return { settings, store, queue, close };
 }
 
 /** Serves until it is told to end; the builds that run then go on in the cluster, and are taken up at the next start. */
 export async function serve(options: ServeOptions): Promise<void> {
-    const { settings, store, queue } = await openQueue(options);
+    const opened = await openQueue(options);
+    const { settings, queue, close } = opened;
     const tokens = options.tokens === "" ? path.join(settings.dataDirectory, "tokens") : options.tokens;
     const { oidcIssuer, oidcAudience } = options;
     const oidc = oidcIssuer === undefined ? undefined : { issuer: oidcIssuer, audience: oidcAudience };
@@ -59,6 +74,12 @@ export async function serve(options: ServeOptions): Promise<void> {
         { queue, settings, openStore },
         { authenticator, requestsPerMinute: options.requestsPerMinute, bodyLimit: options.bodyLimit },
     );
+    const watching = await openWatcher(options.watch, opened, options, (event) =>
+        process.stderr.write(`${lineOf(event)}\n`),
+    );
+    if (options.watch.length > 0) {
+        registerWebhooks(app, watching);
+    }
     const address = await app.listen({ host: options.listen, port: options.port }).catch((error: unknown) => {
         throw (error as NodeJS.ErrnoException).code === "EADDRINUSE"
             ? new UserError(`port ${options.port} of ${options.listen} is taken; give another with --port`)
@@ -67,11 +88,12 @@ export async function serve(options: ServeOptions): Promise<void> {
     queue.start();
     const { queued, running } = queue.counts();
     process.stderr.write(`ke1 serves builds at ${address} (${queued} queued, ${running} running)\n`);
-    await ended();
+    await Promise.race([ended(), watching.watcher.start()]);
     process.stderr.write("ending; what runs goes on in the cluster, and is taken up at the next start\n");
     await app.close();
+    await watching.watcher.stop();
     await queue.stop();
-    store.close();
+    close();
 }
 
 /** Prints a new token. */

@@ -33,11 +33,14 @@ export interface ServeOptions extends QueueOptions {
     readonly requestsPerMinute: number;
     /** Bytes. */
     readonly bodyLimit: number;
+    /** Repositories to watch beside. */
+    readonly watch: readonly string[];
+    readonly webhookSecretFile?: string;
 }
 
-/** Where a service keeps its queue unless it is told otherwise. */
-function defaultData(): string {
-    return path.join(ke1Home(), "service");
+/** Where a command keeps its queue unless it is told otherwise. */
+function defaultData(command = "service"): string {
+    return path.join(ke1Home(), command);
 }
 
 /** `serve`, and `token`, which says who may use it. */
@@ -57,6 +60,13 @@ export function serviceCommands(): Command[] {
             .option("--oidc-audience <name>", "whom they must be meant for", "ke1")
             .option("--requests-per-minute <number>", "of one caller", wholeNumber, 600)
             .option("--body-limit <bytes>", "the largest request", wholeNumber, 16 * 1024 * 1024)
+            .option(
+                "--watch <repo^branch>",
+                "watch a repository too, or a file of them (ke1 watch); several times",
+                more,
+                [],
+            )
+            .option("--webhook-secret-file <file>", "what GitHub signs webhooks with, where such a file does not say")
             .action(async (options: ServeOptions) => (await service()).serve(options)),
         new Command("token").description("who may use the service").addCommand(
             new Command("add")
@@ -72,9 +82,9 @@ export function serviceCommands(): Command[] {
 }
 
 /** The options of every command that launches builds by itself. The variables are those of seed 002's service. */
-export function withQueueOptions(command: Command): Command {
+export function withQueueOptions(command: Command, room = "service"): Command {
     return withStackOptions(command)
-        .option("--data <directory>", "where the queue, the sources and the stacks' state are", defaultData())
+        .option("--data <directory>", "where the queue, the sources and the stacks' state are", defaultData(room))
         .addOption(
             new Option("--parallel <number>", "builds at once")
                 .env("MAXIMUM_PARALLEL_BUILDS")
