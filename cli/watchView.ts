@@ -1,7 +1,7 @@
 import type { WatchEvent } from "../service/watch/events";
 
-/** How much of a commit's hash is shown: what is long enough in most repositories. */
-const shownOfHash = 10;
+/** How much of a commit's hash is shown: what git shows at the least. */
+const shownOfHash = 7;
 
 /** One event in a line or two, for a person. */
 export function lineOf(event: WatchEvent): string {

@@ -68,7 +68,7 @@ async function answer(target: WebhookTarget, request: FastifyRequest, reply: Fas
     const body = Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0);
     const payload = parsePayload(body, header(request, "content-type"));
     const repository = addressesOf(payload)
-        .map(target.watcher.find)
+        .map((address) => target.watcher.find(address))
         .find((found) => found !== undefined);
     if (
         !isSigned(body, header(request, "x-hub-signature-256"), repository?.webhookSecrets) ||
@@ -121,7 +121,7 @@ function addressesOf(payload: Payload | undefined): readonly string[] {
 }
 
 /** https://docs.github.com/en/webhooks/using-webhooks/validating-webhook-deliveries: compared in constant time. */
-function isSigned(body: Buffer, signature: string, secrets: readonly string[] | undefined): boolean {
+export function isSigned(body: Buffer, signature: string, secrets: readonly string[] | undefined): boolean {
     const given = Buffer.from(/^sha256=([0-9a-f]{64})$/i.exec(signature)?.[1] ?? "", "hex");
     const matches = (secrets && secrets.length > 0 ? secrets : [nobody]).map((secret) => {
         const expected = createHmac("sha256", secret).update(body).digest();

@@ -112,7 +112,8 @@ export class Watcher {
             build: id,
         };
         if (type === "started") {
-            this.options.tell({ ...place, event: "started" });
+            // After the commit that it is for, which is told when the queue has taken it.
+            queueMicrotask(() => this.options.tell({ ...place, event: "started" }));
         } else if (isFinal(build.state) && build.startedAt !== undefined) {
             this.ended.set(id, build);
             this.options.tell({ ...place, event: "ended", ...endOf(build) });
