@@ -3,7 +3,7 @@ import * as path from "node:path";
 import { Command, CommanderError } from "commander";
 
 import { version } from "../package.json";
-import { messageOf, UserError } from "../contract/errors";
+import { messageOf, type UserError } from "../contract/errors";
 import { agentCommands } from "./agent";
 import { buildCommands } from "./builds";
 import { imageCommand } from "./image";
@@ -63,12 +63,17 @@ function overrideExit(command: Command): void {
     command.commands.forEach(overrideExit);
 }
 
+/** By its name: the service's commands are a bundle of their own, which has a class of its own of that name. */
+function isUserError(error: unknown): error is UserError {
+    return error instanceof Error && error.name === "UserError";
+}
+
 function report(error: unknown): number {
     if (error instanceof CommanderError) {
         // Commander has printed its message; help that was asked for is no error.
         return error.exitCode === 0 ? 0 : exitUsage;
     }
-    if (error instanceof UserError) {
+    if (isUserError(error)) {
         process.stderr.write(`error: ${error.message}\n`);
         return exitUsage;
     }
