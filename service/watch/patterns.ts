@@ -28,7 +28,6 @@ export function parsePattern(text: string): RefPattern {
     const name = full.slice(kind === "tag" ? tags.length : heads.length);
     if (
         name === "" ||
-        // eslint-disable-next-line no-control-regex
         /[\x00-\x20\x7f~^:[\\]|\.\.|@\{|\/\/|\.lock(\/|$)|(^|\/)\.|[./]$|^[-/]/.test(name) ||
         name.length > 200
     ) {
@@ -71,7 +70,7 @@ function globMatches(parts: readonly string[], text: string): boolean {
 function matchesAt(part: string, text: string, position: number): boolean {
     return (
         position + part.length <= text.length &&
-        [...part].every((character, index) => character === "?" || text[position + index] === character)
+        Array.from({ length: part.length }).every((_, at) => part[at] === "?" || part[at] === text[position + at])
     );
 }
 

@@ -63,11 +63,15 @@ export class RepositoryWatch {
             this.woken = false;
             const found = await this.look(signal);
             // Who was woken in the meantime looks again at once: what it was for may have come after the look.
-            if (!this.woken) {
+            if (!this.wasWoken()) {
                 this.eager = found > 0 ? 0 : this.eager;
                 await this.pause(signal);
             }
         }
+    }
+
+    private wasWoken(): boolean {
+        return this.woken;
     }
 
     /** Looks at once instead of after the interval: somebody says that there is something new. */
@@ -276,6 +280,6 @@ export class RepositoryWatch {
 
     private tell(event: Told): void {
         const { address, name } = this.repository;
-        this.options.tell({ repository: address, name, ...event } as WatchEvent);
+        this.options.tell({ repository: address, name, ...event });
     }
 }

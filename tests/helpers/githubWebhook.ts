@@ -106,7 +106,7 @@ export function deliver(
     event: string,
     payload: unknown,
     secret: string,
-    { form = false, id = randomUUID() as string }: { readonly form?: boolean; readonly id?: string } = {},
+    { form = false, id = randomUUID() }: { readonly form?: boolean; readonly id?: string } = {},
 ): Delivery {
     const json = typeof payload === "string" ? payload : JSON.stringify(payload);
     const body = form ? new URLSearchParams({ payload: json }).toString() : json;

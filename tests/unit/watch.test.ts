@@ -44,11 +44,11 @@ describe("a watcher", () => {
         ]);
         const [commit] = made.told("commit");
         assert.equal(commit?.subject, "the [31m first  one", "nothing that would do something to a terminal");
-        assert.match(commit?.lane ?? "", /^ke1-ke1-test-.*-main-[0-9a-f]{8}$/);
+        assert.match(commit.lane, /^ke1-ke1-test-.*-main-[0-9a-f]{8}$/);
         const [record] = made.queue.list();
         assert.deepEqual(
             [record?.request.namespace, record?.request.lane, record?.request.labels["branch"], record?.caller],
-            [commit?.lane, commit?.lane, "main", "watch"],
+            [commit.lane, commit.lane, "main", "watch"],
         );
         assert.equal(record?.commit, repository.git("rev-parse", "HEAD"));
         assert.doesNotMatch(JSON.stringify(made.queue.list()), /\.git"/, "where the clone is, is nobody's business");

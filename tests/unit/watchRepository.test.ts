@@ -272,8 +272,8 @@ describe("a file of watched repositories", () => {
                 ["tag", undefined],
             ],
         );
-        assert.deepEqual([local?.directory, local?.debug, local?.config], ["sub/dir", true, { memoryLimit: "4Gi" }]);
-        assert.deepEqual(local?.webhookSecrets, ["s".repeat(32), "t".repeat(32)]);
+        assert.deepEqual([local.directory, local.debug, local.config], ["sub/dir", true, { memoryLimit: "4Gi" }]);
+        assert.deepEqual(local.webhookSecrets, ["s".repeat(32), "t".repeat(32)]);
         assert.deepEqual(
             [remote?.address, remote?.patterns.map(({ kind }) => kind)],
             ["ssh://git@github.com/kerbodyne/ke-1.git", ["default"]],
