@@ -49,13 +49,38 @@ describe("ke1 watch", () => {
     const namespaceOf = async (lane: string | undefined) =>
         kubectl("get", "namespace", lane ?? "", "--ignore-not-found", "-o", "name");
 
-    it("builds each new commit under its tag, of a burst what runs and the newest, and remembers", async () => {
-        const repository = repositoryOf([...smallBuild, "sleep 3"]);
+    it("builds what GitHub tells of under its tag, of a burst what runs and the newest, and remembers", async () => {
+        const repository = repositoryOf([...smallBuild, "sleep 2"]);
         const first = repository.commit("one");
-        const target = `${repository.path}^main`;
-        const one = watch([target]);
+        const server = await GitServer.start("127.0.0.1");
+        cleanUp.push(async () => server.stop());
+        const address = await server.push(repository, "ke-1");
+        const secret = randomBytes(32).toString("hex");
+        const port = await freePort("127.0.0.1");
+        const target = "https://github.com/kerbodyne/ke-1.git^main";
+        // By itself it looks only once.
+        const options = ["--interval", "3600", "--webhook-secret-file", data.file("webhook-secret", secret, 0o600)];
+        const environment = {
+            GIT_CONFIG_COUNT: "1",
+            GIT_CONFIG_KEY_0: `url.${address}.insteadOf`,
+            GIT_CONFIG_VALUE_0: "https://github.com/kerbodyne/ke-1.git",
+        };
+        const one = watch([...options, "--listen", String(port), target], environment);
         await one.until("started");
-        const burst = ["two", "three", "four"].map((message) => repository.commit(message));
+        const tell = async (change: (body: string) => string = (body) => body) => {
+            const after = repository.git("rev-parse", "HEAD");
+            const payload = payloads.push("kerbodyne/ke-1", "refs/heads/main", "0", after);
+            const { headers, body } = deliver("push", payload, secret);
+            const url = `http://127.0.0.1:${port}/v1/webhooks/github`;
+            return (await fetch(url, { method: "POST", headers, body: change(body) })).status;
+        };
+        const burst: string[] = [];
+        for (const message of ["two", "three", "four"]) {
+            burst.push(repository.commit(message));
+            await server.push(repository, "ke-1");
+            assert.equal(await tell((body) => body.replace("main", "next")), 401, "a forged one");
+            assert.equal(await tell(), 202);
+        }
         await one.until("ended", 2);
         const newest = burst.at(-1) ?? "";
         assert.deepEqual(
@@ -66,49 +91,24 @@ describe("ke1 watch", () => {
             ],
         );
         const skipped = one.told("skipped").flatMap(({ commits }) => commits.map((commit) => commit.slice(0, 7)));
-        assert.deepEqual(
-            [...new Set(skipped)].sort(),
-            burst
-                .slice(0, -1)
-                .map((commit) => commit.slice(0, 7))
-                .sort(),
-        );
+        assert.deepEqual([...new Set(skipped)].sort(), burst.slice(0, -1).sort());
         for (const tag of [first, newest]) {
             assert.equal((await stack.blob(`${tag}/bin/greeting`)).toString(), `hello from ${tag}\n`);
         }
         assert.deepEqual(await stack.blobs(`${burst[0] ?? ""}/`), []);
         const lane = one.told("commit")[0]?.lane;
-        assert.equal(await one.end("SIGINT"), 130);
-        assert.match(one.stderr, /ended; /);
+        assert.match(lane ?? "", /^ke1-ke-1-main-[0-9a-f]{8}$/);
+        assert.equal(await one.end("SIGTERM"), 0);
+        assert.doesNotMatch(JSON.stringify(one.events) + one.stderr, new RegExp(secret));
 
-        const two = watch(["--once", target]);
+        const two = watch(["--once", target], environment);
         assert.equal(await two.end(), 0, two.stderr);
         assert.equal(two.told("known")[0]?.state, "succeeded");
         assert.deepEqual([two.told("commit").length, two.told("ended").length], [0, 0]);
         assert.equal(await namespaceOf(lane), "", "nothing is left in the cluster");
     });
 
-    it("leaves a running build to the next one, which does not launch it again", async () => {
-        const repository = repositoryOf([...smallBuild, "sleep 12"]);
-        const tag = repository.commit();
-        const one = watch([repository.path]);
-        await one.until("commit");
-        const lane = one.told("commit")[0]?.lane ?? "";
-        for (let pods = ""; !pods.includes("Running");) {
-            pods = await kubectl("get", "pods", "-n", lane, "-o", "jsonpath={.items[*].status.phase}");
-        }
-        assert.equal(await one.end("SIGINT"), 130);
-        assert.match(one.stderr, /a build of it goes on in the cluster/);
-        const two = watch(["--once", repository.path]);
-        assert.equal(await two.end(), 0, two.stderr);
-        assert.deepEqual(
-            two.told("ended").map(({ buildTag, state }) => [buildTag, state]),
-            [[tag, "succeeded"]],
-        );
-        assert.equal((await stack.blobs(`${tag}/attempts/2/`)).length, 0);
-    });
-
-    it("keeps in debug mode what failed, with its pod, until the branch's next commit", async () => {
+    it("keeps in debug mode what failed until the next commit, and leaves what runs to the next watcher", async () => {
         const repository = repositoryOf(["echo it is broken; exit 7"]);
         const broken = repository.commit();
         const one = watch(["--debug", "--once", `${repository.path}^main`]);
@@ -117,56 +117,39 @@ describe("ke1 watch", () => {
         assert.deepEqual([end?.buildTag, end?.outcome], [broken, "BuildFailed"]);
         assert.match(end?.message ?? "", /ended with exit code 2/);
         const lane = end?.kept ?? "";
-        const pods = await kubectl("get", "pods", "-n", lane, "-o", "jsonpath={.items[*].metadata.labels}");
-        assert.match(pods, new RegExp(broken));
+        const pods = async () =>
+            kubectl(
+                "get",
+                "pods",
+                "-n",
+                lane,
+                "-o",
+                "jsonpath={range .items[*]}{.metadata.labels} {.status.phase}{end}",
+            );
+        assert.match(await pods(), new RegExp(`"${broken}".* Failed`), "the pod that failed is there");
 
-        repository.recipe(smallBuild);
+        repository.recipe([...smallBuild, "sleep 6"]);
         const fixed = repository.commit();
-        const two = watch(["--debug", "--once", `${repository.path}^main`]);
-        assert.equal(await two.end(), 0, two.stderr);
+        const two = watch(["--debug", `${repository.path}^main`]);
+        await two.until("started");
+        const running = new RegExp(`"${fixed}".* Running`);
+        let seen = await pods();
+        while (!running.test(seen)) {
+            seen = await pods();
+        }
+        assert.doesNotMatch(seen, new RegExp(broken), "what was kept is gone");
+        assert.equal(await two.end("SIGINT"), 130);
+        assert.match(two.stderr, /a build of it goes on in the cluster/);
+
+        const three = watch(["--debug", "--once", `${repository.path}^main`]);
+        assert.equal(await three.end(), 0, three.stderr);
         assert.deepEqual(
-            two.told("ended").map(({ buildTag, state, kept }) => [buildTag, state, kept]),
+            three.told("ended").map(({ buildTag, state, kept }) => [buildTag, state, kept]),
             [[fixed, "succeeded", undefined]],
         );
+        assert.equal((await stack.blob(`${fixed}/bin/greeting`)).toString(), `hello from ${fixed}\n`);
+        assert.deepEqual(await stack.blobs(`${fixed}/attempts/2/`), [], "it was not launched twice");
         assert.equal(await namespaceOf(lane), "");
-    });
-
-    it("builds a remote's commit as soon as GitHub tells of it", async () => {
-        const repository = repositoryOf(smallBuild);
-        const first = repository.commit();
-        const server = await GitServer.start("127.0.0.1");
-        cleanUp.push(async () => server.stop());
-        const address = await server.push(repository, "ke-1");
-        const secret = randomBytes(32).toString("hex");
-        const secretFile = data.file("webhook-secret", secret, 0o600);
-        const port = await freePort("127.0.0.1");
-        const listening = ["--interval", "3600", "--listen", String(port), "--webhook-secret-file", secretFile];
-        const one = watch([...listening, "https://github.com/kerbodyne/ke-1.git^main"], {
-            GIT_CONFIG_COUNT: "1",
-            GIT_CONFIG_KEY_0: `url.${address}.insteadOf`,
-            GIT_CONFIG_VALUE_0: "https://github.com/kerbodyne/ke-1.git",
-        });
-        await one.until("ended");
-        const tag = repository.commit("pushed");
-        await server.push(repository, "ke-1");
-        const after = repository.git("rev-parse", "HEAD");
-        const { headers, body } = deliver(
-            "push",
-            payloads.push("kerbodyne/ke-1", "refs/heads/main", "0", after),
-            secret,
-        );
-        const url = `http://127.0.0.1:${port}/v1/webhooks/github`;
-        const forged = await fetch(url, { method: "POST", headers, body: body.replace("main", "next") });
-        assert.equal(forged.status, 401);
-        assert.equal((await fetch(url, { method: "POST", headers, body })).status, 202);
-        await one.until("ended", 2);
-        assert.deepEqual(
-            one.told("ended").map(({ buildTag }) => buildTag),
-            [first, tag],
-        );
-        assert.equal((await stack.blob(`${tag}/bin/greeting`)).toString(), `hello from ${tag}\n`);
-        assert.equal(await one.end("SIGTERM"), 0);
-        assert.doesNotMatch(JSON.stringify(one.events) + one.stderr, new RegExp(secret));
     });
 
     it("is a part of the service, too: its builds are the queue's, and webhooks come to its address", async () => {
