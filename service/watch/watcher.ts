@@ -1,3 +1,4 @@
+import * as fs from "node:fs";
 import * as path from "node:path";
 
 import type { BuildEvent, BuildRecord } from "../build";
@@ -98,7 +99,7 @@ export class Watcher {
     }
 
     private readonly onEvent = ({ build: id, type }: BuildEvent): void => {
-        const build = type === "started" || type === "ended" ? this.options.queue.get(id) : undefined;
+        const build = ["started", "ended", "destroyed"].includes(type) ? this.options.queue.get(id) : undefined;
         const watch = this.watches.find(({ repository }) => repository.address === build?.request.source);
         if (build?.caller !== watchCaller || watch === undefined) {
             return;
@@ -111,7 +112,11 @@ export class Watcher {
             commit: labels["sha"] ?? "",
             build: id,
         };
-        if (type === "started") {
+        if (type === "destroyed") {
+            // Its working copy: git has it, and nobody is to wonder after a year where the disk has gone.
+            const copy = path.join(this.options.dataDirectory, "builds", id, "source");
+            fs.rm(copy, { recursive: true, force: true }, () => undefined);
+        } else if (type === "started") {
             // After the commit that it is for, which is told when the queue has taken it.
             queueMicrotask(() => this.options.tell({ ...place, event: "started" }));
         } else if (isFinal(build.state) && build.startedAt !== undefined) {

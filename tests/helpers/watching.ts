@@ -1,3 +1,4 @@
+import * as fs from "node:fs";
 import * as path from "node:path";
 
 import { BuildQueue } from "../../service/queue";
@@ -92,6 +93,12 @@ export class Watching {
 
     public get queue(): BuildQueue {
         return this.open_.queue;
+    }
+
+    /** What of builds' sources is on the disk. */
+    public workingCopies(): readonly string[] {
+        const builds = path.join(this.data.path, "builds");
+        return fs.readdirSync(builds).filter((id) => fs.existsSync(path.join(builds, id, "source")));
     }
 
     /** Lets the build of a tag end. */
