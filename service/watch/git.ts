@@ -128,6 +128,8 @@ function environment(): NodeJS.ProcessEnv {
         LC_ALL: "C",
         GIT_TERMINAL_PROMPT: "0",
         GIT_OPTIONAL_LOCKS: "0",
+        // Large files are no part of a commit's tree, and so not of the build: nothing is to be fetched for them.
+        GIT_LFS_SKIP_SMUDGE: "1",
         // What waits for a slow server ends by itself, also where nobody counts the seconds.
         GIT_HTTP_LOW_SPEED_LIMIT: process.env["GIT_HTTP_LOW_SPEED_LIMIT"] ?? "1000",
         GIT_HTTP_LOW_SPEED_TIME: process.env["GIT_HTTP_LOW_SPEED_TIME"] ?? "60",
