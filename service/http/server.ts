@@ -9,6 +9,7 @@ import type { Authenticator, Caller } from "./auth";
 import { problem } from "./auth";
 import { registerBuilds } from "./builds";
 import type { ServiceContext } from "./context";
+import { registerPage } from "./page";
 import { buildRequestSchema, buildSchema, problemSchema } from "./schemas";
 
 /** What the HTTP interface itself is told. */
@@ -93,5 +94,6 @@ export async function createServer(
     }));
     app.get("/openapi.json", { schema: { hide: true } }, () => app.swagger());
     registerBuilds(app, context);
+    await registerPage(app, context, async (token) => settings.authenticator.callerOf(token));
     return app;
 }
