@@ -61,7 +61,7 @@ export async function wholeLogOf(data: Data, build: BuildRecord, isLauncher: boo
 
 /** A blob, a chunk after the other. */
 export async function* bytesOf(store: BuildStore, blob: string): AsyncGenerator<Buffer> {
-    for (let offset = 0; ; ) {
+    for (let offset = 0; ;) {
         const bytes = await store.bytes(blob, offset, chunk);
         if (!bytes || bytes.length === 0) {
             return;

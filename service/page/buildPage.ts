@@ -54,23 +54,35 @@ export function buildPage(view: BuildView): Markup {
             ["Home End", "begin and end of the log"],
         ],
         main: html`<nav aria-label="Breadcrumbs" class="crumbs"><a href="/builds">Builds</a></nav>
-<div class="head" data-refresh="head" data-build="${build.id}" data-state="${build.state}" data-seq="${view.events.at(-1)?.seq ?? 0}">
-<h1>${nameOf(build)}${build.buildTag !== undefined && html` <span class="tag">${build.buildTag}</span>`}</h1>
-${stateOf(build)}
-${view.mayAct && actions(build, viewer)}
-</div>
-<div data-refresh="summary">
-${build.message !== undefined && html`<p class="${build.state === "failed" ? "problem" : "note"}">${build.message}</p>`}
-${summary(view)}
-</div>
-<div data-refresh="pipeline">${pipelineSection(view)}</div>
-${logSection(view)}
-<div data-refresh="artifacts">${artifactSection(view)}</div>
-<div data-refresh="durations">${
-            durations &&
-            html`<section aria-labelledby="durations-title"><h2 id="durations-title">Durations</h2>${durations}</section>`
-        }</div>
-<div data-refresh="events">${eventSection(view.events)}</div>`,
+            <div
+                class="head"
+                data-refresh="head"
+                data-build="${build.id}"
+                data-state="${build.state}"
+                data-seq="${view.events.at(-1)?.seq ?? 0}"
+            >
+                <h1>
+                    ${nameOf(build)}${build.buildTag !== undefined && html` <span class="tag">${build.buildTag}</span>`}
+                </h1>
+                ${stateOf(build)} ${view.mayAct && actions(build, viewer)}
+            </div>
+            <div data-refresh="summary">
+                ${build.message !== undefined && html`<p class="${build.state === "failed" ? "problem" : "note"}">${build.message}</p>`}
+                ${summary(view)}
+            </div>
+            <div data-refresh="pipeline">${pipelineSection(view)}</div>
+            ${logSection(view)}
+            <div data-refresh="artifacts">${artifactSection(view)}</div>
+            <div data-refresh="durations">
+                ${
+                    durations &&
+                    html`<section aria-labelledby="durations-title">
+                        <h2 id="durations-title">Durations</h2>
+                        ${durations}
+                    </section>`
+                }
+            </div>
+            <div data-refresh="events">${eventSection(view.events)}</div>`,
     });
 }
 
@@ -78,7 +90,9 @@ function actions(build: BuildRecord, viewer: Viewer): Markup {
     const path = `/builds/${encodeURIComponent(build.id)}`;
     return isFinal(build.state)
         ? html`<form method="post" action="${path}/again">${csrfField(viewer)}<button>Run again</button></form>`
-        : html`<form method="post" action="${path}/cancel">${csrfField(viewer)}<button class="danger">Cancel the build</button></form>`;
+        : html`<form method="post" action="${path}/cancel">
+              ${csrfField(viewer)}<button class="danger">Cancel the build</button>
+          </form>`;
 }
 
 function summary({ build, now }: BuildView): Markup {
@@ -99,12 +113,22 @@ function summary({ build, now }: BuildView): Markup {
     ];
     const labels = Object.entries(request.labels);
     return html`<dl class="summary">
-${rows.map(([name, value]) => value !== undefined && html`<div><dt>${name}</dt><dd>${value}</dd></div>`)}
-${
-    labels.length > 0 &&
-    html`<div class="wide"><dt>Labels</dt><dd>${labels.map(([key, value]) => label(`${key}=${value}`))}</dd></div>`
-}
-</dl>`;
+        ${rows.map(
+            ([name, value]) =>
+                value !== undefined &&
+                html`<div>
+                    <dt>${name}</dt>
+                    <dd>${value}</dd>
+                </div>`,
+        )}
+        ${
+            labels.length > 0 &&
+            html`<div class="wide">
+                <dt>Labels</dt>
+                <dd>${labels.map(([key, value]) => label(`${key}=${value}`))}</dd>
+            </div>`
+        }
+    </dl>`;
 }
 
 function label(text: string): Markup {
@@ -117,31 +141,62 @@ function artifactSection({ artifacts, build }: BuildView): Markup {
     const path = `/builds/${encodeURIComponent(build.id)}/artifacts`;
     const total = (artifacts ?? []).reduce((sum, { size }) => sum + size, 0);
     return html`<section aria-labelledby="artifacts-title">
-<h2 id="artifacts-title">Artifacts</h2>
-${
-    artifacts === undefined || artifacts.length === 0
-        ? html`<p class="empty">${isFinal(build.state) ? "There are none." : "They are here when the build is done."}</p>`
-        : html`<div class="scroll" role="region" aria-labelledby="artifacts-title" tabindex="0"><table>
-<thead><tr><th scope="col">Name</th><th scope="col" class="number">Size</th><th scope="col">SHA-256</th><th scope="col">Type</th></tr></thead>
-<tbody>${artifacts.map(
-              ({ name, size, sha256, mediaType, executable }) => html`<tr>
-<th scope="row"><a href="${path}/${name.split("/").map(encodeURIComponent).join("/")}" download>${name}</a></th>
-<td class="number" title="${size} bytes">${sizeText(size)}</td><td><code class="digest">${sha256}</code></td><td>${mediaType}${executable && ", executable"}</td></tr>`,
-          )}</tbody>
-</table></div>
-<p class="note">${artifacts.length} ${artifacts.length === 1 ? "file" : "files"}, ${sizeText(total)}. <code>ke1 artifacts ${build.buildTag ?? ""} --to DIR</code> fetches and verifies them all.</p>`
-}
-</section>`;
+        <h2 id="artifacts-title">Artifacts</h2>
+        ${
+            artifacts === undefined || artifacts.length === 0
+                ? html`<p class="empty">
+                      ${isFinal(build.state) ? "There are none." : "They are here when the build is done."}
+                  </p>`
+                : html`<div class="scroll" role="region" aria-label="Table of artifacts" tabindex="0">
+                          <table>
+                              <thead>
+                                  <tr>
+                                      <th scope="col">Name</th>
+                                      <th scope="col" class="number">Size</th>
+                                      <th scope="col">SHA-256</th>
+                                      <th scope="col">Type</th>
+                                  </tr>
+                              </thead>
+                              <tbody>
+                                  ${artifacts.map(
+                                      ({ name, size, sha256, mediaType, executable }) =>
+                                          html`<tr>
+                                              <th scope="row">
+                                                  <a
+                                                      href="${path}/${name.split("/").map(encodeURIComponent).join("/")}"
+                                                      download
+                                                      >${name}</a
+                                                  >
+                                              </th>
+                                              <td class="number" title="${size} bytes">${sizeText(size)}</td>
+                                              <td><code class="digest">${sha256}</code></td>
+                                              <td>${mediaType}${executable && ", executable"}</td>
+                                          </tr>`,
+                                  )}
+                              </tbody>
+                          </table>
+                      </div>
+                      <p class="note">
+                          ${artifacts.length} ${artifacts.length === 1 ? "file" : "files"}, ${sizeText(total)}.
+                          <code>ke1 artifacts ${build.buildTag ?? ""} --to DIR</code> fetches and verifies them all.
+                      </p>`
+        }
+    </section>`;
 }
 
 function eventSection(events: readonly BuildEvent[]): Markup {
     return html`<section aria-labelledby="events-title">
-<h2 id="events-title">Events</h2>
-<ol class="events">${events.map(
-        ({ at, type, data }) =>
-            html`<li><time datetime="${at}">${timeText(at)}</time> <strong>${type}</strong> <span>${detailsOf(data)}</span></li>`,
-    )}</ol>
-</section>`;
+        <h2 id="events-title">Events</h2>
+        <ol class="events">
+            ${events.map(
+                ({ at, type, data }) =>
+                    html`<li>
+                        <time datetime="${at}">${timeText(at)}</time> <strong>${type}</strong>
+                        <span>${detailsOf(data)}</span>
+                    </li>`,
+            )}
+        </ol>
+    </section>`;
 }
 
 function detailsOf(data: BuildEvent["data"]): string {

@@ -4,7 +4,7 @@ import type { Markup } from "./html";
 import { html } from "./html";
 
 const mostBars = 60;
-const [width, height, left, bottom, top] = [720, 150, 56, 18, 10];
+const [width, height, left, bottom, top] = [1120, 170, 56, 12, 12];
 
 /**
  * How long builds took, the oldest first: a bar each, with a link, and a line at the median. Drawn here, so that it is
@@ -33,23 +33,48 @@ export function durationsOf(builds: readonly BuildRecord[], current?: string): M
         `The last ${bars.length} builds took ${durationText(median)} in the median, ` +
         `${durationText(longest)} at the longest.`;
     return html`<figure class="durations">
-<svg viewBox="0 0 ${width} ${height}" role="group" aria-label="Durations of the last ${bars.length} builds">
-${[0, highest / 2, highest].map(
-    (seconds) => html`<line class="tick" x1="${left}" x2="${width}" y1="${y(seconds)}" y2="${y(seconds)}"/>
-<text class="tick-text" x="${left - 8}" y="${y(seconds) + 4}" text-anchor="end" aria-hidden="true">${tickText(seconds)}</text>`,
-)}
-${bars.map(({ build, seconds }, index) => {
-    const label = `${build.buildTag ?? build.id}: ${build.state}, ${durationText(seconds)}, ${timeText(build.createdAt)}`;
-    const x = round(left + index * step + step * 0.12);
-    const barTop = Math.min(y(seconds), height - bottom - 2);
-    return html`<a href="/builds/${encodeURIComponent(build.id)}" aria-label="${label}"${build.id === current && html` aria-current="true"`}>
-<title>${label}</title><rect class="hit" x="${round(left + index * step)}" y="${top}" width="${round(step)}" height="${height - bottom - top}"/>
-<rect class="bar ${build.state}" x="${x}" y="${barTop}" width="${round(step * 0.76)}" height="${round(height - bottom - barTop)}" rx="1.5"/></a>`;
-})}
-<line class="median" x1="${left}" x2="${width}" y1="${y(median)}" y2="${y(median)}"/>
-</svg>
-<figcaption>${summary}</figcaption>
-</figure>`;
+        <svg viewBox="0 0 ${width} ${height}" role="group" aria-label="Durations of the last ${bars.length} builds">
+            ${[0, highest / 2, highest].map(
+                (seconds) =>
+                    html`<line class="tick" x1="${left}" x2="${width}" y1="${y(seconds)}" y2="${y(seconds)}" />
+                        <text
+                            class="tick-text"
+                            x="${left - 8}"
+                            y="${y(seconds) + 4}"
+                            text-anchor="end"
+                            aria-hidden="true"
+                            >${tickText(seconds)}</text
+                        >`,
+            )}
+            ${bars.map(({ build, seconds }, index) => {
+                const label = `${build.buildTag ?? build.id}: ${build.state}, ${durationText(seconds)}, ${timeText(build.createdAt)}`;
+                const x = round(left + index * step + step * 0.12);
+                const barTop = Math.min(y(seconds), height - bottom - 2);
+                return html`<a
+                    href="/builds/${encodeURIComponent(build.id)}"
+                    aria-label="${label}"
+                    ${build.id === current && html` aria-current="true"`}
+                >
+                    <title>${label}</title
+                    ><rect
+                        class="hit"
+                        x="${round(left + index * step)}"
+                        y="${top}"
+                        width="${round(step)}"
+                        height="${height - bottom - top}" />
+                    <rect
+                        class="bar ${build.state}"
+                        x="${x}"
+                        y="${barTop}"
+                        width="${round(step * 0.76)}"
+                        height="${round(height - bottom - barTop)}"
+                        rx="1.5"
+                /></a>`;
+            })}
+            <line class="median" x1="${left}" x2="${width}" y1="${y(median)}" y2="${y(median)}" />
+        </svg>
+        <figcaption>${summary}</figcaption>
+    </figure>`;
 }
 
 /** A round number not less than this: 1, 2, 5, 10, 20, 30, 60 seconds, and so on in minutes and hours. */

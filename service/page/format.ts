@@ -27,6 +27,11 @@ export function timeText(iso: string): string {
     return Number.isNaN(time.getTime()) ? iso : `${time.toISOString().slice(0, 19).replace("T", " ")} UTC`;
 }
 
+/** `2026-11-21 18:40`, where it is said that it is UTC. */
+export function minuteText(iso: string): string {
+    return timeText(iso).slice(0, 16);
+}
+
 /** From its start to its end, or to now. */
 export function secondsOf(build: BuildRecord, now: Date): number | undefined {
     if (build.startedAt === undefined) {
@@ -56,5 +61,6 @@ export function shortSource(source: string): string {
     if (source.startsWith("data:")) {
         return `${source.slice(0, 32)}… (${sizeText(source.length)})`;
     }
-    return source.length <= 120 ? source : `${source.slice(0, 117)}…`;
+    const short = source.replace(/^https?:\/\//, "");
+    return short.length <= 120 ? short : `${short.slice(0, 117)}…`;
 }

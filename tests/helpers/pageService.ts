@@ -58,7 +58,11 @@ export class PageService {
         const containerUrl = `${blobEndpoint}/${name}`;
         const queue = new BuildQueue(store, new Runner(settings, noSources), settings, () => containerUrl);
         const file = `${data.path}/tokens`;
-        const names: Readonly<Record<Scope, string>> = { "builds:read": "reader", "builds:write": "writer", admin: "admin" };
+        const names: Readonly<Record<Scope, string>> = {
+            "builds:read": "reader",
+            "builds:write": "writer",
+            admin: "admin",
+        };
         const tokens = Object.fromEntries(scopes.map((scope) => [scope, addToken(file, names[scope], scope)]));
         const authenticator = await Authenticator.open(file, undefined);
         const app = await createServer(
@@ -103,7 +107,10 @@ export class PageService {
     }
 
     /** A log in the store, as an exporter has it; it grows by `append`. */
-    public async log(buildTag: string, attempt = 1): Promise<{ readonly append: (text: string | Buffer) => Promise<void> }> {
+    public async log(
+        buildTag: string,
+        attempt = 1,
+    ): Promise<{ readonly append: (text: string | Buffer) => Promise<void> }> {
         const log = `logs/2026112${attempt}T000000.000Z.log`;
         const started: AttemptStarted = {
             ...{ schemaVersion: 1, buildTag, attempt, startedAt: new Date().toISOString(), log, command: ["make"] },
@@ -128,7 +135,11 @@ export class PageService {
         };
     }
 
-    public async artifacts(buildTag: string, files: Readonly<Record<string, string>>, listed: readonly Artifact[]): Promise<void> {
+    public async artifacts(
+        buildTag: string,
+        files: Readonly<Record<string, string>>,
+        listed: readonly Artifact[],
+    ): Promise<void> {
         for (const [name, content] of Object.entries(files)) {
             await this.put(layout.artifact(buildKey(buildTag), name), content);
         }
