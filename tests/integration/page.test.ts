@@ -422,8 +422,8 @@ describe("the page", () => {
                 /- search "Log"/,
                 /- button "Follow"/,
                 /- region "Lines of the log"/,
-                /- img "check: lint, unit-tests, build; integration: ignition, what-went-wrong"/,
-                /- link "axe: succeeded, 1 min 12 s/,
+                /img "check: lint, unit-tests, build; integration: ignition, what-went-wrong"/,
+                /link "axe: succeeded, 1 min 12 s/,
             ]) {
                 assert.match(tree, part);
             }

@@ -10,7 +10,7 @@ import { LogLines } from "../../service/page/log/logLines";
 import { Pen, StyleTable } from "../../service/page/log/pen";
 import { LogSearch } from "../../service/page/log/search";
 import type { Rgb } from "../../service/page/log/styles";
-import { contrast, indexedColour, paneBackground, readable } from "../../service/page/log/styles";
+import { contrast, hex, indexedColour, paneBackground, readable } from "../../service/page/log/styles";
 import { isFormOf, Sessions } from "../../service/page/sessions";
 
 const escape = "\u001b";
@@ -76,12 +76,15 @@ describe("a line of a log, on the page", () => {
         const colours: Rgb[] = [0, 4, 16, 17, 52, 88, 232, 240, 250, 255].map(indexedColour);
         for (const colour of colours) {
             for (const background of [paneBackground, ...colours]) {
-                assert.ok(contrast(readable(colour, background), background) >= 4.5, `${colour} on ${background}`);
+                assert.ok(
+                    contrast(readable(colour, background), background) >= 4.5,
+                    `${hex(colour)} on ${hex(background)}`,
+                );
             }
         }
         const { pieces } = shown(`${escape}[30;40mblack on black`);
-        const rgb = (hex = "#000000"): Rgb =>
-            [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16)) as unknown as Rgb;
+        const rgb = (text = "#000000"): Rgb =>
+            [1, 3, 5].map((at) => parseInt(text.slice(at, at + 2), 16)) as unknown as Rgb;
         assert.ok(contrast(rgb(pieces[0]?.colour), rgb(pieces[0]?.background)) >= 4.5);
     });
 

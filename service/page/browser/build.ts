@@ -82,13 +82,13 @@ export function startBuild(pane: HTMLElement): void {
     };
     handleKeys({
         "/": () => search.focus(),
-        f: () => void toggle(),
+        f: toggle,
         j: () => walk(1),
         k: () => walk(-1),
         n: () => search.step(1),
         p: () => search.step(-1),
-        Home: () => void view.toBegin(),
-        End: () => void view.toEnd(),
+        Home: () => view.toBegin(),
+        End: () => view.toEnd(),
     });
     watchState(() => {
         source.look();

@@ -30,7 +30,7 @@ export function handleKeys(actions: KeyActions): void {
         if (areOn && !areOn.checked && event.key.length === 1) {
             return;
         }
-        const act = event.key === "?" ? () => void help?.showModal() : actions[event.key];
+        const act = event.key === "?" ? () => help?.showModal() : actions[event.key];
         if (act && act() !== false) {
             event.preventDefault();
         }

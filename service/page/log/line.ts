@@ -17,7 +17,6 @@ const direction = /[\u200e\u200f\u061c\u202a-\u202e\u2066-\u2069]/;
 /** `ESC [ parameters intermediates final`, at most 64 characters of it. */
 const control = /(?:\u001b\[|\u009b)([0-?]{0,64})[ -/]{0,8}([@-~])/y;
 /** Titles, links, and what else is a string: up to its end, or to the line's. */
-// eslint-disable-next-line no-control-regex
 const string = /(?:\u001b[\]PX^_]|[\u0090\u0098\u009d-\u009f])[^\u0007\u001b\u009c]*(?:\u0007|\u001b\\|\u009c|$)?/y;
 const escape = /\u001b[ -/]{0,8}[0-~]?/y;
 

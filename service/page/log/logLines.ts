@@ -15,7 +15,7 @@ export class LogLines {
     public widest = 0;
     private readonly texts: string[] = [];
     private readonly looks = new Map<number, readonly number[]>();
-    private pen = new Pen(this.styles);
+    private readonly pen = new Pen(this.styles);
     private tail = "";
     private shownTail: Line | undefined;
 
