@@ -170,12 +170,14 @@ export function registerBuilds(app: FastifyInstance, context: ServiceContext): v
                 of === "launcher"
                     ? { bytes: launcherLog(queue.launchLog(record.id), offset), name: "launcher" }
                     : await buildLog(context, record, offset);
-            return reply
-                .type("text/plain; charset=utf-8")
-                .header("x-ke1-next-offset", String(offset + bytes.length))
-                // Another attempt has another log, which begins anew.
-                .headers(name === undefined ? {} : { "x-ke1-log": name })
-                .send(bytes);
+            return (
+                reply
+                    .type("text/plain; charset=utf-8")
+                    .header("x-ke1-next-offset", String(offset + bytes.length))
+                    // Another attempt has another log, which begins anew.
+                    .headers(name === undefined ? {} : { "x-ke1-log": name })
+                    .send(bytes)
+            );
         },
     );
 
