@@ -23,7 +23,7 @@ export interface ServerSettings {
 
 /** The HTTP interface of the service, with its OpenAPI document at `/openapi.json`. */
 export async function createServer(
-    base: Omit<ServiceContext, "require" | "callerOf">,
+    base: Omit<ServiceContext, "require" | "callerOf" | "closing">,
     settings: ServerSettings,
 ): Promise<FastifyInstance> {
     const app = fastify({
@@ -35,8 +35,14 @@ export async function createServer(
         ajv: { customOptions: { removeAdditional: false, coerceTypes: "array" } },
     });
     const callers = new WeakMap<FastifyRequest, Caller>();
+    const closing = new AbortController();
+    app.addHook("preClose", (done) => {
+        closing.abort();
+        done();
+    });
     const context: ServiceContext = {
         ...base,
+        closing: closing.signal,
         require: (scope) => settings.authenticator.require(scope, callers),
         callerOf: (request) => {
             const caller = callers.get(request);

@@ -521,6 +521,28 @@ describe("the page", () => {
         assert.ok(await page.locator(".drawing img").evaluate((image: any) => image.naturalWidth > 100));
     });
 
+    it("does not keep the service from ending", async () => {
+        const other = await PageService.start();
+        let stopped: number | undefined;
+        try {
+            const { id } = other.seed({ state: "running" });
+            const events = await fetch(`${other.address}/v1/builds/${id}/events`, {
+                headers: { authorization: `Bearer ${other.token("builds:read")}` },
+            });
+            const began = Date.now();
+            const [text] = await Promise.all([events.text(), other.stop()]);
+            stopped = Date.now() - began;
+            assert.match(text, /event: build/);
+            // That would tell the page that there will be no more.
+            assert.doesNotMatch(text, /event: end/);
+        } finally {
+            if (stopped === undefined) {
+                await other.stop();
+            }
+        }
+        assert.ok(stopped < 3000, `${stopped} ms`);
+    });
+
     it("keeps the list up to date, and the focus where it is", async () => {
         const labels = { suite: "fresh" };
         const { id } = service.seed({ state: "running", buildTag: "fresh", request: { labels } });
