@@ -23,6 +23,8 @@ export function handleKeys(actions: KeyActions): void {
         }
         if (isTyping(event.target)) {
             if (event.key === "Escape") {
+                // A browser would empty a field for searching.
+                event.preventDefault();
                 (event.target as HTMLElement).blur();
             }
             return;
