@@ -309,8 +309,8 @@ describe("the page", () => {
                     `      ${part}: longest task ${longestTask} ms; frames ${median} ms, p95 ${p95} ms, ` +
                         `longest ${longest} ms (${frames})\n`,
                 );
-                // A person notices a tenth of a second; a busy machine is given some more.
-                assert.ok(longestTask < 200, `${part}: ${longestTask} ms`);
+                // A person notices a tenth of a second; a busy machine is given more. Rows for all lines would take many seconds.
+                assert.ok(longestTask < 400, `${part}: ${longestTask} ms`);
                 assert.ok(median <= 34, `${part}: ${median} ms a frame`);
             }
             process.stderr.write(`      100,000 lines were there after ${loadSeconds.toFixed(1)} s\n`);
