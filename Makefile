@@ -9,7 +9,7 @@ NODE := $(NODE_BIN)/node
 BIN := node_modules/.bin
 export PATH := $(CURDIR)/$(NODE_BIN):$(PATH)
 
-TS_SOURCES := $(wildcard admission/*.ts cli/*.ts components/*.ts config.ts config/*.ts contract/*.ts engine/*.ts engine/*/*.ts engine/*/*/*.ts launcher/*.ts launcher/*/*.ts pipeline/*.ts pipeline/*.json platform/*.ts service/*.ts service/*/*.ts source/*.ts)
+TS_SOURCES := $(wildcard admission/*.ts cli/*.ts components/*.ts config.ts config/*.ts contract/*.ts engine/*.ts engine/*/*.ts engine/*/*/*.ts launcher/*.ts launcher/*/*.ts pipeline/*.ts pipeline/*.json platform/*.ts service/*.ts service/*/*.ts service/*/*/*.ts source/*.ts)
 GO_SOURCES := $(shell find exporter -name '*.go' -not -name '*_test.go') exporter/go.mod exporter/go.sum
 
 .PHONY: all help
@@ -28,9 +28,14 @@ node_modules/.stamp: package.json package-lock.json .npmrc
 	@touch $@
 
 # The library of Azure's logins stays in node_modules: it is large, and only a store on Azure needs it.
-dist/ke1.js: node_modules/.stamp $(TS_SOURCES)
+dist/ke1.js: node_modules/.stamp dist/page/page.js $(TS_SOURCES)
 	@$(BIN)/esbuild cli/ke1.ts cli/main.ts cli/queueService.ts --bundle --external:./main.js --external:./queueService.js --external:@azure/identity --platform=node \
 		--target=node22 --format=cjs --sourcemap --outdir=dist --log-level=warning
+
+# What `ke1 serve` gives to browsers.
+dist/page/page.js: node_modules/.stamp $(wildcard service/page/browser/*.ts service/page/log/*.ts service/page/*.css service/page/*.svg)
+	@$(BIN)/esbuild page=service/page/browser/main.ts service/page/page.css service/page/plain.css service/page/icon.svg \
+		--bundle --minify --format=esm --target=es2022 --loader:.svg=copy --outdir=dist/page --log-level=warning
 
 .PHONY: exporter
 exporter: exporter/image/ke1-exporter ## the exporter's binary
@@ -60,6 +65,7 @@ test: lint unit integration ## everything
 
 lint: node_modules/.stamp ## types, rules, format
 	@$(BIN)/tsc --noEmit --noCheck false -p .
+	@$(BIN)/tsc --noEmit --noCheck false -p service/page/browser
 	@$(BIN)/eslint .
 	@$(BIN)/prettier --check --log-level=warn .
 	@cd exporter && test -z "$$(gofmt -l .)" && go vet ./...

@@ -1,3 +1,5 @@
+import type { StepOutcome } from "../contract/pipeline";
+import { isPassed } from "../contract/pipeline";
 import type { PipelineDefinition } from "./definition";
 import type { Box, Drawing, Point } from "./layout";
 import { layOut } from "./layout";
@@ -11,6 +13,9 @@ const style = `
     .step { fill: #ffffff; stroke: #0969da; }
     .failure { stroke: #cf222e; }
     .excluded { stroke-dasharray: 4; opacity: 0.6; }
+    .passed { fill: #e3f4e8; stroke: #1a7f37; }
+    .failed { fill: #fdebea; stroke: #cf222e; stroke-width: 2; }
+    .skipped { fill: #ebedf0; stroke: #818b98; stroke-dasharray: 4; }
     .edge { fill: none; stroke: #0969da; stroke-width: 1.5; }
     .order { fill: none; stroke: #818b98; stroke-width: 3; }
     .tip { fill: #0969da; }
@@ -21,13 +26,20 @@ const style = `
         .stage { fill: #151b23; stroke: #3d444d; }
         .step { fill: #0d1117; stroke: #4493f8; }
         .failure { stroke: #f85149; }
+        .passed { fill: #12291a; stroke: #3fb950; }
+        .failed { fill: #341917; stroke: #f85149; }
+        .skipped { fill: #232a32; stroke: #818b98; }
         .edge { stroke: #4493f8; }
         .tip { fill: #4493f8; }
     }
 `;
 
-/** A pipeline as a drawing (SVG 1.1): a frame for each stage, thin arrows where a step has the artifacts of another. */
-export function svgOf(definition: PipelineDefinition): string {
+/**
+ * A pipeline as a drawing (SVG 1.1): a frame for each stage, thin arrows where a step has the artifacts of another.
+ *
+ * @param outcomes how steps ended, by name; each is then drawn so
+ */
+export function svgOf(definition: PipelineDefinition, outcomes: ReadonlyMap<string, StepOutcome> = new Map()): string {
     const drawing = layOut(definition);
     const { width, height, stages, steps, edges } = drawing;
     const title = definition.stages.map(
@@ -53,6 +65,7 @@ export function svgOf(definition: PipelineDefinition): string {
                 "step",
                 ...(step.when === "on-failure" ? ["failure"] : []),
                 ...(step.excluded === undefined ? [] : ["excluded"]),
+                ...endOf(outcomes.get(step.name)),
             ];
             const middle = box.x + box.width / 2;
             const names = note === "" ? box.y + box.height / 2 + 5 : box.y + 20;
@@ -65,6 +78,13 @@ export function svgOf(definition: PipelineDefinition): string {
         "</svg>",
         "",
     ].join("\n");
+}
+
+function endOf(outcome: StepOutcome | undefined): readonly string[] {
+    if (outcome === undefined) {
+        return [];
+    }
+    return [outcome === "Skipped" ? "skipped" : isPassed(outcome) ? "passed" : "failed"];
 }
 
 /** From stage to stage, at the level of their names, where there are no steps. */

@@ -166,14 +166,18 @@ export function registerBuilds(app: FastifyInstance, context: ServiceContext): v
                 return reply.code(404).send(unknown(request.params.id));
             }
             const { offset, of } = request.query;
-            const bytes =
+            const { bytes, name } =
                 of === "launcher"
-                    ? launcherLog(queue.launchLog(record.id), offset)
+                    ? { bytes: launcherLog(queue.launchLog(record.id), offset), name: "launcher" }
                     : await buildLog(context, record, offset);
-            return reply
-                .type("text/plain; charset=utf-8")
-                .header("x-ke1-next-offset", String(offset + bytes.length))
-                .send(bytes);
+            return (
+                reply
+                    .type("text/plain; charset=utf-8")
+                    .header("x-ke1-next-offset", String(offset + bytes.length))
+                    // Another attempt has another log, which begins anew.
+                    .headers(name === undefined ? {} : { "x-ke1-log": name })
+                    .send(bytes)
+            );
         },
     );
 
@@ -239,13 +243,18 @@ function unknown(id: string) {
     return problem(404, `there is no build ${id}`);
 }
 
-async function buildLog(context: ServiceContext, record: BuildRecord, offset: number): Promise<Buffer> {
+async function buildLog(
+    context: ServiceContext,
+    record: BuildRecord,
+    offset: number,
+): Promise<{ readonly bytes: Buffer; readonly name?: string }> {
     if (record.buildTag === undefined || record.containerUrl === undefined) {
-        return Buffer.alloc(0);
+        return { bytes: Buffer.alloc(0) };
     }
     const store = context.openStore(record.containerUrl);
-    const path = await attemptLogPath(store, record);
-    return (path === undefined ? undefined : await store.bytes(path, offset, logLimit)) ?? Buffer.alloc(0);
+    const name = await attemptLogPath(store, record);
+    const bytes = name === undefined ? undefined : await store.bytes(name, offset, logLimit);
+    return { bytes: bytes ?? Buffer.alloc(0), name };
 }
 
 function launcherLog(file: string, offset: number): Buffer {

@@ -14,6 +14,8 @@ export interface ServiceContext {
     readonly openStore: (containerUrl: string) => BuildStore;
     /** A handler for a route's `onRequest`: answers 401 or 403 unless the caller has the scope. */
     readonly require: (scope: Scope) => (request: FastifyRequest, reply: FastifyReply) => Promise<void>;
+    /** Aborted when the server is about to close: what would go on for long ends by itself. */
+    readonly closing: AbortSignal;
     /** Who a request that was let through is from. */
     readonly callerOf: (request: FastifyRequest) => Caller;
 }

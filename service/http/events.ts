@@ -21,7 +21,7 @@ const keepAliveInterval = 15_000;
  * whoever was cut off goes on where it was.
  */
 export async function sendEvents(
-    { queue, openStore }: ServiceContext,
+    { queue, openStore, closing }: ServiceContext,
     record: BuildRecord,
     request: FastifyRequest<{ Querystring: { readonly log: boolean } }>,
     reply: FastifyReply,
@@ -33,11 +33,15 @@ export async function sendEvents(
     const gone = new AbortController();
     reply.hijack();
     const { raw } = reply;
-    raw.once("close", () => gone.abort());
-    raw.on("error", () => gone.abort());
+    const leave = () => gone.abort();
+    raw.once("close", leave);
+    raw.on("error", leave);
+    closing.addEventListener("abort", leave, { once: true });
     raw.writeHead(200, {
         "content-type": "text/event-stream; charset=utf-8",
         "cache-control": "no-store",
+        // Kept alive after its end, it would keep the service from ending.
+        connection: "close",
         "x-accel-buffering": "no",
         "x-content-type-options": "nosniff",
     });
@@ -86,7 +90,11 @@ export async function sendEvents(
                     process.stderr.write(`the log of ${record.id}: ${firstLineOf(error)}\n`);
                 }
             }
-            if (ended || gone.signal.aborted) {
+            // Whoever is cut off, as the service ends, comes back to it.
+            if (gone.signal.aborted) {
+                return;
+            }
+            if (ended) {
                 await send("end", {});
                 return;
             }
@@ -101,6 +109,7 @@ export async function sendEvents(
         }
     } finally {
         queue.off("event", onEvent);
+        closing.removeEventListener("abort", leave);
         raw.end();
     }
 }

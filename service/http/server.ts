@@ -9,6 +9,7 @@ import type { Authenticator, Caller } from "./auth";
 import { problem } from "./auth";
 import { registerBuilds } from "./builds";
 import type { ServiceContext } from "./context";
+import { registerPage } from "./page";
 import { buildRequestSchema, buildSchema, problemSchema } from "./schemas";
 
 /** What the HTTP interface itself is told. */
@@ -22,7 +23,7 @@ export interface ServerSettings {
 
 /** The HTTP interface of the service, with its OpenAPI document at `/openapi.json`. */
 export async function createServer(
-    base: Omit<ServiceContext, "require" | "callerOf">,
+    base: Omit<ServiceContext, "require" | "callerOf" | "closing">,
     settings: ServerSettings,
 ): Promise<FastifyInstance> {
     const app = fastify({
@@ -34,8 +35,14 @@ export async function createServer(
         ajv: { customOptions: { removeAdditional: false, coerceTypes: "array" } },
     });
     const callers = new WeakMap<FastifyRequest, Caller>();
+    const closing = new AbortController();
+    app.addHook("preClose", (done) => {
+        closing.abort();
+        done();
+    });
     const context: ServiceContext = {
         ...base,
+        closing: closing.signal,
         require: (scope) => settings.authenticator.require(scope, callers),
         callerOf: (request) => {
             const caller = callers.get(request);
@@ -93,5 +100,6 @@ export async function createServer(
     }));
     app.get("/openapi.json", { schema: { hide: true } }, () => app.swagger());
     registerBuilds(app, context);
+    await registerPage(app, context, async (token) => settings.authenticator.callerOf(token));
     return app;
 }
