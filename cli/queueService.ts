@@ -4,11 +4,15 @@ import { UserError } from "../contract/errors";
 import { platformIsUp, platformUp } from "../platform";
 import { Authenticator } from "../service/http/auth";
 import { createServer } from "../service/http/server";
+import { ServiceMetrics } from "../service/metrics";
+import { Notifications } from "../service/notify/notifications";
+import { notifySettings } from "../service/notify/settings";
 import { BuildQueue } from "../service/queue";
 import { Runner } from "../service/runner";
 import type { ServiceSettings } from "../service/settings";
 import { localSources, noSources } from "../service/sourceProvider";
 import { QueueStore } from "../service/store";
+import { ServiceTracing } from "../service/tracing";
 import { addToken as makeToken } from "../service/tokens";
 import { openStore } from "./context";
 import type { QueueOptions, ServeOptions } from "./serve";
@@ -19,6 +23,7 @@ interface OpenQueue {
     readonly settings: ServiceSettings;
     readonly store: QueueStore;
     readonly queue: BuildQueue;
+    readonly tracing?: ServiceTracing;
 }
 
 /** Opens the queue that a command's options describe; the platform is brought up where builds need it. */
@@ -43,20 +48,26 @@ export async function openQueue(options: QueueOptions): Promise<OpenQueue> {
         ke1: [process.execPath, process.argv[1] ?? ""],
     };
     const store = QueueStore.open(settings.dataDirectory);
-    const runner = new Runner(settings, settings.localSources ? localSources : noSources);
+    const tracing = await ServiceTracing.open(store.database);
+    const sources = settings.localSources ? localSources : noSources;
+    const runner = new Runner(settings, sources, process.env, tracing?.variables);
     const queue = new BuildQueue(store, runner, settings, () => `${blobEndpoint}/${blobContainer}`);
-    return { settings, store, queue };
+    tracing?.follow(queue);
+    return { settings, store, queue, tracing };
 }
 
 /** Serves until it is told to end; the builds that run then go on in the cluster, and are taken up at the next start. */
 export async function serve(options: ServeOptions): Promise<void> {
-    const { settings, store, queue } = await openQueue(options);
+    const notify = notifySettings();
+    const { settings, store, queue, tracing } = await openQueue(options);
+    const notifications = new Notifications(queue, store, openStore, notify, options.allowCallback, () => metrics);
+    const metrics: ServiceMetrics = new ServiceMetrics({ queue, parallel: settings.parallel, notifications });
     const tokens = options.tokens === "" ? path.join(settings.dataDirectory, "tokens") : options.tokens;
     const { oidcIssuer, oidcAudience } = options;
     const oidc = oidcIssuer === undefined ? undefined : { issuer: oidcIssuer, audience: oidcAudience };
     const authenticator = await Authenticator.open(oidc && options.tokens === "" ? undefined : tokens, oidc);
     const app = await createServer(
-        { queue, settings, openStore },
+        { queue, settings, openStore, callbacks: notifications.callbacks, metrics, tracing },
         { authenticator, requestsPerMinute: options.requestsPerMinute, bodyLimit: options.bodyLimit },
     );
     const address = await app.listen({ host: options.listen, port: options.port }).catch((error: unknown) => {
@@ -64,6 +75,7 @@ export async function serve(options: ServeOptions): Promise<void> {
             ? new UserError(`port ${options.port} of ${options.listen} is taken; give another with --port`)
             : error;
     });
+    notifications.start();
     queue.start();
     const { queued, running } = queue.counts();
     process.stderr.write(`ke1 serves builds at ${address} (${queued} queued, ${running} running)\n`);
@@ -71,6 +83,7 @@ export async function serve(options: ServeOptions): Promise<void> {
     process.stderr.write("ending; what runs goes on in the cluster, and is taken up at the next start\n");
     await app.close();
     await queue.stop();
+    await Promise.all([notifications.stop(), tracing?.close()]);
     store.close();
 }
 

@@ -33,6 +33,7 @@ export interface ServeOptions extends QueueOptions {
     readonly requestsPerMinute: number;
     /** Bytes. */
     readonly bodyLimit: number;
+    readonly allowCallback: readonly string[];
 }
 
 /** Where a service keeps its queue unless it is told otherwise. */
@@ -56,6 +57,12 @@ export function serviceCommands(): Command[] {
             .option("--oidc-issuer <url>", "take the JSON Web Tokens of this OpenID Connect provider too")
             .option("--oidc-audience <name>", "whom they must be meant for", "ke1")
             .option("--requests-per-minute <number>", "of one caller", wholeNumber, 600)
+            .option(
+                "--allow-callback <host>",
+                "a host or CIDR block on a private network that callbacks and Kafka brokers of requests may be on",
+                more,
+                [],
+            )
             .option("--body-limit <bytes>", "the largest request", wholeNumber, 16 * 1024 * 1024)
             .action(async (options: ServeOptions) => (await service()).serve(options)),
         new Command("token").description("who may use the service").addCommand(
