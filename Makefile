@@ -27,7 +27,7 @@ node_modules/.stamp: package.json package-lock.json .npmrc
 	@npm ci --no-audit --no-fund --loglevel=error
 	@touch $@
 
-# The library of Azure's logins stays in node_modules: it is large, and only a store on Azure needs it.
+# What few need stays in node_modules: Azure's logins, Kafka's client (which reads a file beside its code), OpenTelemetry.
 dist/ke1.js: node_modules/.stamp $(TS_SOURCES)
 	@$(BIN)/esbuild cli/ke1.ts cli/main.ts cli/queueService.ts --bundle --external:./main.js --external:./queueService.js --external:@azure/identity --external:@platformatic/kafka '--external:@opentelemetry/*' --platform=node \
 		--target=node22 --format=cjs --sourcemap --outdir=dist --log-level=warning

@@ -92,6 +92,11 @@ export class Tracing {
         const wanted: WantedIds = {};
         const random = new sdk.RandomIdGenerator();
         const named = resources.resourceFromAttributes({ "service.name": "ke1", "service.version": version });
+        // A request that is under way keeps the process from ending: its usual limit is ten seconds.
+        const limited = ["OTEL_EXPORTER_OTLP_TIMEOUT", "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT"].some(
+            (name) => (environment[name] ?? "") !== "",
+        );
+        const exporter = new OTLPTraceExporter(limited ? {} : { timeoutMillis: usualPatience });
         const provider = new sdk.BasicTracerProvider({
             // OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES come last, and count.
             resource: named.merge(resources.detectResources({ detectors: [resources.envDetector] })),
@@ -99,7 +104,7 @@ export class Tracing {
                 generateTraceId: () => wanted.traceId ?? random.generateTraceId(),
                 generateSpanId: () => wanted.spanId ?? random.generateSpanId(),
             },
-            spanProcessors: [new sdk.BatchSpanProcessor(new OTLPTraceExporter(), { scheduledDelayMillis: 1000 })],
+            spanProcessors: [new sdk.BatchSpanProcessor(exporter, { scheduledDelayMillis: 1000 })],
         });
         return new Tracing(provider, provider.getTracer("ke1", version), loaded, wanted);
     }

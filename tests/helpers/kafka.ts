@@ -163,6 +163,9 @@ async function properties(
         "offsets.topic.replication.factor": 1,
         "transaction.state.log.replication.factor": 1,
         "group.initial.rebalance.delay.ms": 0,
+        // One that was killed is let in again when it is taken for dead.
+        "broker.session.timeout.ms": 2000,
+        "broker.heartbeat.interval.ms": 500,
     };
     const secured = secure
         ? {
