@@ -100,7 +100,7 @@ export class Kafka {
         });
         const stream = await consumer.consume({ topics: [topic], mode: "earliest", maxWaitTime: 100 });
         const found: StoredMessage[] = [];
-        const timer = setTimeout(() => void stream.close(), 20_000);
+        const timer = setTimeout(() => void stream.close(), 60_000);
         for await (const message of stream) {
             if (key === undefined || message.key === key) {
                 found.push({ key: message.key, value: message.value });

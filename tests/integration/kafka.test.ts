@@ -77,7 +77,7 @@ describe("streaming to Kafka", function () {
         const log = await blobs.log(test.queue.get(id)?.buildTag ?? "");
         return { id, log };
     };
-    const until = async (condition: () => boolean, what: string, limit = 20_000) => {
+    const until = async (condition: () => boolean, what: string, limit = 60_000) => {
         const end = Date.now() + limit;
         while (!condition()) {
             assert.ok(Date.now() < end, what);
