@@ -27,9 +27,9 @@ node_modules/.stamp: package.json package-lock.json .npmrc
 	@npm ci --no-audit --no-fund --loglevel=error
 	@touch $@
 
-# The library of Azure's logins stays in node_modules: it is large, and only a store on Azure needs it.
+# What few need stays in node_modules: Azure's logins, Kafka's client (which reads a file beside its code), OpenTelemetry.
 dist/ke1.js: node_modules/.stamp dist/page/page.js $(TS_SOURCES)
-	@$(BIN)/esbuild cli/ke1.ts cli/main.ts cli/queueService.ts --bundle --external:./main.js --external:./queueService.js --external:@azure/identity --platform=node \
+	@$(BIN)/esbuild cli/ke1.ts cli/main.ts cli/queueService.ts --bundle --external:./main.js --external:./queueService.js --external:@azure/identity --external:@platformatic/kafka '--external:@opentelemetry/*' --platform=node \
 		--target=node22 --format=cjs --sourcemap --outdir=dist --log-level=warning
 
 # What `ke1 serve` gives to browsers.
@@ -109,7 +109,10 @@ corpus-cli: node_modules/.stamp ## the engine's corpus of programs on the Pulumi
 	@command -v pulumi >/dev/null || { echo "error: pulumi is not on the PATH" >&2; exit 2; }
 	@$(BIN)/mocha --require ts-node/register/transpile-only --extension ts tests/engine/corpusCli.test.ts
 
-.PHONY: loki elasticsearch
+.PHONY: loki elasticsearch kafka
+kafka: ## Apache Kafka itself, for the integration tests; needs Maven and Java
+	@mvn -q -B -f tests/tools/kafka/pom.xml dependency:copy-dependencies -DoutputDirectory=$(CURDIR)/.ke1/kafka
+
 elasticsearch: ## Elasticsearch itself, for the integration tests; needs Maven, unzip and Java
 	@mkdir -p .ke1
 	@mvn -q -B dependency:get -Dtransitive=false \

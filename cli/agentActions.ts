@@ -7,6 +7,7 @@ import { Cluster } from "../launcher/cluster";
 import { containerSas } from "../launcher/store";
 import { Notifier } from "../launcher/notify/notifier";
 import { notifierSettings } from "../launcher/notify/settings";
+import { recordPods } from "./awaitSpans";
 import { runPipeline } from "./pipelineAgent";
 import { writeOutcome } from "./outcomeFile";
 import { openStore, pollIntervalFor, required, storageCredential } from "./context";
@@ -125,7 +126,7 @@ export async function awaitJob(): Promise<void> {
         process.exitCode = 1;
     } finally {
         // Whoever cannot be told does not hold up the build's end for long.
-        await notifier.close();
+        await Promise.all([notifier.close(), recordPods(store, [{ buildTag, namespace, jobs }])]);
     }
 }
 

@@ -3,7 +3,7 @@ import * as path from "node:path";
 import { Command, CommanderError } from "commander";
 
 import { version } from "../package.json";
-import { messageOf, type UserError } from "../contract/errors";
+import { isUserError, messageOf } from "../contract/errors";
 import { agentCommands } from "./agent";
 import { buildCommands } from "./builds";
 import { imageCommand } from "./image";
@@ -61,11 +61,6 @@ async function main(): Promise<void> {
 function overrideExit(command: Command): void {
     command.exitOverride();
     command.commands.forEach(overrideExit);
-}
-
-/** By its name: the service's commands are a bundle of their own, which has a class of its own of that name. */
-function isUserError(error: unknown): error is UserError {
-    return error instanceof Error && error.name === "UserError";
 }
 
 function report(error: unknown): number {

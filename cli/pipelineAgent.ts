@@ -8,6 +8,7 @@ import { Multiplexer } from "../launcher/pipeline/multiplexer";
 import { PipelineRun } from "../launcher/pipeline/run";
 import { logCommand } from "../launcher/pipeline/stepRun";
 import { resultTable } from "../launcher/pipeline/table";
+import { recordPods } from "./awaitSpans";
 import { openStore, pollIntervalFor, required } from "./context";
 import { writeOutcome } from "./outcomeFile";
 import { StepNotifications } from "./stepNotifications";
@@ -44,9 +45,10 @@ export async function runPipeline(kubernetes: Cluster, notifierOf: () => Notifie
         },
         notifierOf,
     );
+    const store = openStore(containerUrl);
     const run = new PipelineRun(
         kubernetes,
-        openStore(containerUrl),
+        store,
         {
             namespace,
             buildTag,
@@ -75,7 +77,14 @@ export async function runPipeline(kubernetes: Cluster, notifierOf: () => Notifie
     );
     const result = await run.run(interrupted.signal);
     // The engine does not wait for ever when it is interrupted.
-    await notifications.close(interrupted.signal.aborted ? 1000 : undefined);
+    const steps = plan.stages.flatMap((stage) => stage.steps);
+    await Promise.all([
+        notifications.close(interrupted.signal.aborted ? 1000 : undefined),
+        recordPods(
+            store,
+            steps.map(({ name, jobs }) => ({ buildTag, step: name, namespace, jobs })),
+        ),
+    ]);
     process.stderr.write(`\n${resultTable(result).join("\n")}\n`);
     writeOutcome({
         buildTag,

@@ -4,6 +4,9 @@ import { UserError } from "../contract/errors";
 import { platformIsUp, platformUp } from "../platform";
 import { Authenticator } from "../service/http/auth";
 import { createServer } from "../service/http/server";
+import { ServiceMetrics } from "../service/metrics";
+import { Notifications } from "../service/notify/notifications";
+import { notifySettings } from "../service/notify/settings";
 import { BuildQueue } from "../service/queue";
 import { Runner } from "../service/runner";
 import type { ServiceSettings } from "../service/settings";
@@ -11,6 +14,7 @@ import { lockData } from "../service/dataLock";
 import { registerWebhooks } from "../service/http/webhooks";
 import { localSources, noSources } from "../service/sourceProvider";
 import { QueueStore } from "../service/store";
+import { ServiceTracing } from "../service/tracing";
 import { addToken as makeToken } from "../service/tokens";
 import { watchedSources } from "../service/watch/source";
 import { openStore } from "./context";
@@ -26,6 +30,7 @@ export interface OpenQueue {
     readonly settings: ServiceSettings;
     readonly store: QueueStore;
     readonly queue: BuildQueue;
+    readonly tracing?: ServiceTracing;
     /** Gives the data directory back. */
     readonly close: () => void;
 }
@@ -53,25 +58,31 @@ export async function openQueue(options: QueueOptions): Promise<OpenQueue> {
     };
     const unlock = lockData(settings.dataDirectory);
     const store = QueueStore.open(settings.dataDirectory);
-    const runner = new Runner(settings, watchedSources(settings.localSources ? localSources : noSources));
+    const tracing = await ServiceTracing.open(store.database);
+    const sources = watchedSources(settings.localSources ? localSources : noSources);
+    const runner = new Runner(settings, sources, process.env, tracing?.variables);
     const queue = new BuildQueue(store, runner, settings, () => `${blobEndpoint}/${blobContainer}`);
+    tracing?.follow(queue);
     const close = (): void => {
         store.close();
         unlock();
     };
-    return { settings, store, queue, close };
+    return { settings, store, queue, tracing, close };
 }
 
 /** Serves until it is told to end; the builds that run then go on in the cluster, and are taken up at the next start. */
 export async function serve(options: ServeOptions): Promise<void> {
+    const notify = notifySettings();
     const opened = await openQueue(options);
-    const { settings, queue, close } = opened;
+    const { settings, store, queue, tracing, close } = opened;
+    const notifications = new Notifications(queue, store, openStore, notify, options.allowCallback, () => metrics);
+    const metrics: ServiceMetrics = new ServiceMetrics({ queue, parallel: settings.parallel, notifications });
     const tokens = options.tokens === "" ? path.join(settings.dataDirectory, "tokens") : options.tokens;
     const { oidcIssuer, oidcAudience } = options;
     const oidc = oidcIssuer === undefined ? undefined : { issuer: oidcIssuer, audience: oidcAudience };
     const authenticator = await Authenticator.open(oidc && options.tokens === "" ? undefined : tokens, oidc);
     const app = await createServer(
-        { queue, settings, openStore },
+        { queue, settings, openStore, callbacks: notifications.callbacks, metrics, tracing },
         { authenticator, requestsPerMinute: options.requestsPerMinute, bodyLimit: options.bodyLimit },
     );
     const watching = await openWatcher(options.watch, opened, options, (event) =>
@@ -85,6 +96,7 @@ export async function serve(options: ServeOptions): Promise<void> {
             ? new UserError(`port ${options.port} of ${options.listen} is taken; give another with --port`)
             : error;
     });
+    notifications.start();
     queue.start();
     const { queued, running } = queue.counts();
     process.stderr.write(`ke1 serves builds at ${address} (${queued} queued, ${running} running)\n`);
@@ -93,6 +105,7 @@ export async function serve(options: ServeOptions): Promise<void> {
     await app.close();
     await watching.watcher.stop();
     await queue.stop();
+    await Promise.all([notifications.stop(), tracing?.close()]);
     close();
 }
 

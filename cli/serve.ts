@@ -36,6 +36,7 @@ export interface ServeOptions extends QueueOptions {
     /** Repositories to watch beside. */
     readonly watch: readonly string[];
     readonly webhookSecretFile?: string;
+    readonly allowCallback: readonly string[];
 }
 
 /** Where a command keeps its queue unless it is told otherwise. */
@@ -59,6 +60,12 @@ export function serviceCommands(): Command[] {
             .option("--oidc-issuer <url>", "take the JSON Web Tokens of this OpenID Connect provider too")
             .option("--oidc-audience <name>", "whom they must be meant for", "ke1")
             .option("--requests-per-minute <number>", "of one caller", wholeNumber, 600)
+            .option(
+                "--allow-callback <host>",
+                "a host or CIDR block on a private network that callbacks and Kafka brokers of requests may be on",
+                more,
+                [],
+            )
             .option("--body-limit <bytes>", "the largest request", wholeNumber, 16 * 1024 * 1024)
             .option(
                 "--watch <repo^branch>",

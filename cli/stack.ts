@@ -5,6 +5,8 @@ import { createDisplay } from "../engine/display";
 import { type OperationKind, runOperation } from "../engine/operations";
 import { loadProject, type Project } from "../engine/project";
 import { exportStack, importStack, listStacks, removeStack, stackOutputs, unlockStack } from "../engine/stackFiles";
+import { Tracing } from "../launcher/tracing";
+import { OperationSpans } from "./operationSpans";
 import { withStackOptions } from "./projectDirectory";
 
 /** What the rest of `ke1` has to do with the engine's commands. */
@@ -74,6 +76,8 @@ export async function operate(
     const preview = kind === "preview";
     const color = process.stderr.isTTY && !process.env.NO_COLOR && process.env.TERM !== "dumb";
     const display = createDisplay(process.stderr, preview, color);
+    const tracing = await Tracing.open();
+    const spans = tracing && new OperationSpans(tracing, kind, stack, process.env);
     const interrupts: (() => void)[] = [];
     const onSignal = (): void => {
         if (interrupts.length === 0) {
@@ -90,15 +94,19 @@ export async function operate(
             project,
             stack,
             // What the stack's commands print goes through the display.
-            environment: { ...process.env, ...extra, KE1_COLOR: color ? "1" : "" },
+            environment: { ...process.env, ...extra, ...spans?.variables, KE1_COLOR: color ? "1" : "" },
             parallel,
-            emit: (event) => display.handle(event),
+            emit: (event) => {
+                display.handle(event);
+                spans?.handle(event);
+            },
             hide: (secret) => display.hide(secret),
             interruptible: (interrupt) => interrupts.push(interrupt),
         });
         const { outcome, changes, outputs } = result;
         const seconds = (performance.now() - started) / 1000;
         display.finish({ preview, outcome, changes, seconds });
+        await spans?.finish(outcome);
         if (kind === "up" && outcome === "succeeded" && !json && Object.keys(outputs).length > 0) {
             const [{ stringify }, { redacted }] = await Promise.all([import("yaml"), import("../engine/values")]);
             process.stdout.write(`\n${stringify(redacted(outputs), { lineWidth: 0 })}`);

@@ -6,6 +6,11 @@ export class UserError extends Error {
     public override readonly name = "UserError";
 }
 
+/** Whether it is one, from whichever bundle it comes: each has a class of its own. */
+export function isUserError(error: unknown): error is UserError {
+    return error instanceof UserError || (error instanceof Error && error.name === "UserError");
+}
+
 /** The message of anything thrown, without its stack. */
 export function messageOf(error: unknown): string {
     return error instanceof Error ? error.message : String(error);

@@ -48,6 +48,8 @@ export class Runner {
         private readonly settings: ServiceSettings,
         private readonly sources: SourceProvider,
         environment: NodeJS.ProcessEnv = process.env,
+        /** What the launcher of a build is told in addition. */
+        private readonly variables: (record: BuildRecord) => NodeJS.ProcessEnv = () => ({}),
     ) {
         this.environment = launchEnvironment(settings.dataDirectory, environment);
     }
@@ -125,7 +127,11 @@ export class Runner {
         }
         const stack = ["--stack", record.stack, "--cwd", this.settings.projectDirectory];
         await this.endOrphans(record, place);
-        const { exitCode } = await this.ke1(place, ["destroy", ...stack, "--config-file", place.stackFile], {});
+        const { exitCode } = await this.ke1(
+            place,
+            ["destroy", ...stack, "--config-file", place.stackFile],
+            this.variables(record),
+        );
         if (this.abandoned.signal.aborted) {
             throw new Abandoned();
         }
@@ -193,7 +199,12 @@ export class Runner {
                 "--config-file",
                 place.stackFile,
             ],
-            { SOURCE: source.directory, BUILD_TAG: source.ref, [outcomeFileVariable]: place.outcomeFile },
+            {
+                ...this.variables(record),
+                SOURCE: source.directory,
+                BUILD_TAG: source.ref,
+                [outcomeFileVariable]: place.outcomeFile,
+            },
             stopped,
             observer.line,
         );

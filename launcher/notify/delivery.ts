@@ -57,13 +57,16 @@ export async function deliver(attempt: Try, timing: Timing, signal: AbortSignal)
     return last;
 }
 
-/** Between half and all of the delay, so that builds which failed together do not come back together. */
-function backoff(failures: number, timing: Timing): number {
+/**
+ * Milliseconds before the next try: between half and all of the delay, so that builds which failed together do not come back
+ * together.
+ */
+export function backoff(failures: number, timing: Timing): number {
     return Math.min(timing.longestDelay, timing.firstDelay * 2 ** failures) * (0.5 + Math.random() / 2);
 }
 
-/** One try, with an end to it. */
-async function tried(attempt: Try, timing: Timing, signal: AbortSignal): Promise<Answer> {
+/** One try, with an end to it; never rejects. */
+export async function tried(attempt: Try, timing: Timing, signal: AbortSignal): Promise<Answer> {
     const controller = new AbortController();
     const abort = () => controller.abort();
     signal.addEventListener("abort", abort, { once: true });

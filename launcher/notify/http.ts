@@ -1,5 +1,6 @@
 import * as http from "node:http";
 import * as https from "node:https";
+import type { LookupFunction } from "node:net";
 
 import { UserError } from "../../contract/errors";
 import type { Answer } from "./delivery";
@@ -22,15 +23,24 @@ export interface Reply {
 /** Milliseconds that a reply's body may take. */
 const patience = 500;
 
+/** Posts; see `posting`. */
+export const post: Send = posting();
+
 /**
  * Posts by Node's own client and not by `fetch`: it follows no redirect, and when it is aborted, nothing of the connection
  * stays behind that would keep the process from ending.
+ *
+ * @param lookup finds the addresses of the host, where not everybody may choose where it leads
  */
-export const post: Send = (message, signal) =>
-    new Promise((resolve, reject) => {
+export function posting(lookup?: LookupFunction): Send {
+    return (message, signal) => posted(message, signal, lookup);
+}
+
+function posted(message: Message, signal: AbortSignal, lookup: LookupFunction | undefined): Promise<Reply> {
+    return new Promise((resolve, reject) => {
         const client = message.url.protocol === "https:" ? https : http;
         const headers = { "user-agent": "ke1", connection: "close", ...message.headers };
-        const request = client.request(message.url, { method: "POST", headers }, (response) => {
+        const request = client.request(message.url, { method: "POST", headers, lookup }, (response) => {
             const reply = { status: response.statusCode ?? 0, retryAfter: response.headers["retry-after"] };
             // Nobody reads the rest. It may come to its end in peace, but must not hold anybody up.
             const enough = setTimeout(() => resolve(reply), patience);
@@ -56,6 +66,7 @@ export const post: Send = (message, signal) =>
         request.on("close", () => signal.removeEventListener("abort", stop));
         request.end(message.body);
     });
+}
 
 /** What a reply means: done, to be tried again, or not. */
 export function answerOf(reply: Reply): Answer {

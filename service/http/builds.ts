@@ -7,6 +7,8 @@ import type { BuildRecord, BuildRequest, BuildSecrets, BuildState } from "../bui
 import { buildStates } from "../build";
 import { checkCallerConfig } from "../callerConfig";
 import { attemptLogPath } from "../log";
+import { checkCallback } from "../notify/callbacks";
+import { kafkaHosts } from "../notify/settings";
 import { problem } from "./auth";
 import type { ServiceContext } from "./context";
 import { sendEvents } from "./events";
@@ -25,7 +27,7 @@ interface ListQuery {
     readonly limit: number;
 }
 
-type Body = Omit<BuildRequest, "kafkaHosts" | "namespace"> & { readonly callbackAuthorization?: string };
+type Body = Omit<BuildRequest, "namespace"> & { readonly callbackAuthorization?: string };
 
 /** At most this much of a log in one answer, in bytes; its end says where to go on. */
 const logLimit = 8 * 1024 * 1024;
@@ -50,6 +52,12 @@ export function registerBuilds(app: FastifyInstance, context: ServiceContext): v
         async (request, reply) => {
             const { callbackAuthorization, ...asked } = request.body;
             checkCallerConfig(asked.config);
+            if (asked.callback !== undefined) {
+                checkCallback(asked.callback);
+            }
+            if (asked.kafkaHosts !== undefined) {
+                kafkaHosts(asked.kafkaHosts, "`kafkaHosts`");
+            }
             const secrets: BuildSecrets =
                 callbackAuthorization === undefined ? {} : { callback_auth: callbackAuthorization };
             const record = queue.submit(asked, context.callerOf(request).name, secrets);

@@ -27,6 +27,13 @@ export const buildRequestSchema = {
         labels: { ...labels, default: {} },
         callback: { ...text, format: "uri", maxLength: 2048, description: "Told of each change of the build's state." },
         callbackAuthorization: { ...text, maxLength: 4096, description: "Sent to it as the header Authorization." },
+        kafkaHosts: {
+            type: "array",
+            minItems: 1,
+            maxItems: 16,
+            items: { ...text, maxLength: 260 },
+            description: "Kafka brokers (host:port) that the log and the changes are streamed to.",
+        },
         lane: { ...text, minLength: 1, maxLength: 128, description: "Builds of one lane run one after another." },
         keepFailed: {
             type: "boolean",

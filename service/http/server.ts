@@ -8,6 +8,7 @@ import { UserError } from "../../contract/errors";
 import type { Authenticator, Caller } from "./auth";
 import { problem } from "./auth";
 import { registerBuilds } from "./builds";
+import { registerCallbacks } from "./callbacks";
 import type { ServiceContext } from "./context";
 import { registerPage } from "./page";
 import { buildRequestSchema, buildSchema, problemSchema } from "./schemas";
@@ -74,6 +75,8 @@ export async function createServer(
     for (const schema of [buildRequestSchema, buildSchema, problemSchema]) {
         app.addSchema(schema);
     }
+    context.metrics?.register(app, context);
+    context.tracing?.register(app);
     app.addHook("onSend", (_, reply, payload, done) => {
         void reply.header("x-content-type-options", "nosniff").header("cache-control", "no-store");
         done(null, payload);
@@ -100,6 +103,7 @@ export async function createServer(
     }));
     app.get("/openapi.json", { schema: { hide: true } }, () => app.swagger());
     registerBuilds(app, context);
+    registerCallbacks(app, context);
     await registerPage(app, context, async (token) => settings.authenticator.callerOf(token));
     return app;
 }

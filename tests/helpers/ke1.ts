@@ -58,6 +58,16 @@ export function platform(): PlatformDescriptor {
     return descriptor;
 }
 
+/** The platform's blob store. */
+export function blobService(): BlobServiceClient {
+    const { blobEndpoint, blobCredentialFile } = platform();
+    const { account, key } = JSON.parse(fs.readFileSync(blobCredentialFile, "utf8")) as {
+        account: string;
+        key: string;
+    };
+    return new BlobServiceClient(blobEndpoint, new StorageSharedKeyCredential(account, key));
+}
+
 /** Runs kubectl as the platform's administrator; throws when it fails. */
 export async function kubectl(...args: string[]): Promise<string> {
     const { kubectl: command, kubeconfig } = platform();
@@ -120,13 +130,7 @@ export class TemporaryStack {
     }
 
     public containerClient() {
-        const { blobEndpoint, blobCredentialFile } = platform();
-        const { account, key } = JSON.parse(fs.readFileSync(blobCredentialFile, "utf8")) as {
-            account: string;
-            key: string;
-        };
-        const service = new BlobServiceClient(blobEndpoint, new StorageSharedKeyCredential(account, key));
-        return service.getContainerClient(this.container);
+        return blobService().getContainerClient(this.container);
     }
 
     public async remove(): Promise<void> {
