@@ -1,0 +1,103 @@
+import * as fs from "node:fs";
+import * as path from "node:path";
+
+import type { Exit, Registration } from "./protocol";
+
+/** A part of a job's log that was given a number, and may have been sent. */
+export interface Sent {
+    readonly sequence: number;
+    readonly offset: number;
+    readonly size: number;
+}
+
+/** How far a job's log has gone to the server. */
+export interface LogProgress {
+    /** The last number given. */
+    readonly sequence: number;
+    /** Bytes that have a number. */
+    readonly offset: number;
+    /** Those not yet acknowledged: they are sent again, the very same, by whoever goes on. */
+    readonly pending: readonly Sent[];
+    readonly failed: number;
+}
+
+/** A job that was accepted and has not finished. */
+export interface JobState {
+    readonly id: string;
+    /** Secret. */
+    readonly token?: string;
+    readonly url: string;
+    readonly chunkBytes: number;
+    readonly chunkSeconds: number;
+    readonly logBytes: number;
+    readonly started: boolean;
+    /** The build that runs it. */
+    readonly build?: string;
+    /** How many bytes of the log are the spawner's own, before the build's. */
+    readonly prologue?: number;
+    readonly cancelled: boolean;
+    /** Once it is known how it ended; all that is left is to tell. */
+    readonly exit?: Exit;
+    readonly log: LogProgress;
+}
+
+/** What one agent must know to go on after a kill. */
+export interface AgentState {
+    readonly registration: Registration;
+    readonly job?: JobState;
+}
+
+/** An agent's state in a file that nobody else can read: it has its access token, and its job's. */
+export class StateFile {
+    private state: AgentState | undefined;
+
+    public constructor(private readonly file: string) {
+        try {
+            this.state = JSON.parse(fs.readFileSync(file, "utf8")) as AgentState;
+        } catch (error) {
+            if ((error as NodeJS.ErrnoException).code !== "ENOENT") {
+                throw error;
+            }
+        }
+    }
+
+    public get(): AgentState | undefined {
+        return this.state;
+    }
+
+    public job(): JobState {
+        if (!this.state?.job) {
+            throw new Error("the agent has no job");
+        }
+        return this.state.job;
+    }
+
+    public registered(registration: Registration): void {
+        this.write({ registration });
+    }
+
+    public setJob(job: JobState | undefined): void {
+        if (!this.state) {
+            throw new Error("the agent is not registered");
+        }
+        this.write({ registration: this.state.registration, ...(job ? { job } : {}) });
+    }
+
+    public changeJob(change: Partial<JobState>): void {
+        this.setJob({ ...this.job(), ...change });
+    }
+
+    public remove(): void {
+        this.state = undefined;
+        fs.rmSync(this.file, { force: true });
+    }
+
+    /** Whole or not at all: whoever reads it after a kill finds what was there before, or what is there now. */
+    private write(state: AgentState): void {
+        this.state = state;
+        fs.mkdirSync(path.dirname(this.file), { recursive: true, mode: 0o700 });
+        const next = `${this.file}.new`;
+        fs.writeFileSync(next, JSON.stringify(state), { mode: 0o600 });
+        fs.renameSync(next, this.file);
+    }
+}
