@@ -11,6 +11,7 @@ import { beforeOperation } from "./launch";
 import { pipelineCommand } from "./pipeline";
 import { platformCommand } from "./platform";
 import { serviceCommands } from "./serve";
+import { spawnCommand } from "./spawn";
 import { stackCommands } from "./stack";
 
 /** Wrong usage or configuration. */
@@ -42,6 +43,7 @@ async function main(): Promise<void> {
         pipelineCommand({ beforeOperation }),
         platformCommand(),
         ...serviceCommands(),
+        spawnCommand(),
     ]) {
         program.addCommand(command);
     }

@@ -7,12 +7,15 @@ import { createServer } from "../service/http/server";
 import { BuildQueue } from "../service/queue";
 import { Runner } from "../service/runner";
 import type { ServiceSettings } from "../service/settings";
+import type { SourceProvider } from "../service/sourceProvider";
 import { localSources, noSources } from "../service/sourceProvider";
 import { QueueStore } from "../service/store";
 import { addToken as makeToken } from "../service/tokens";
 import { openStore } from "./context";
 import type { QueueOptions, ServeOptions } from "./serve";
 import { stackSettings } from "./settings";
+
+export { spawnAgents } from "./spawnAgents";
 
 /** A queue of builds, ready to be started. */
 interface OpenQueue {
@@ -21,8 +24,15 @@ interface OpenQueue {
     readonly queue: BuildQueue;
 }
 
-/** Opens the queue that a command's options describe; the platform is brought up where builds need it. */
-export async function openQueue(options: QueueOptions): Promise<OpenQueue> {
+/**
+ * Opens the queue that a command's options describe; the platform is brought up where builds need it.
+ *
+ * @param around what else is to be done with each source
+ */
+export async function openQueue(
+    options: QueueOptions,
+    around: (sources: SourceProvider) => SourceProvider = (sources) => sources,
+): Promise<OpenQueue> {
     const stack = stackSettings(options.cwd, options.stack);
     if (stack.needsPlatform && !(await platformIsUp())) {
         await platformUp();
@@ -43,7 +53,7 @@ export async function openQueue(options: QueueOptions): Promise<OpenQueue> {
         ke1: [process.execPath, process.argv[1] ?? ""],
     };
     const store = QueueStore.open(settings.dataDirectory);
-    const runner = new Runner(settings, settings.localSources ? localSources : noSources);
+    const runner = new Runner(settings, around(settings.localSources ? localSources : noSources));
     const queue = new BuildQueue(store, runner, settings, () => `${blobEndpoint}/${blobContainer}`);
     return { settings, store, queue };
 }

@@ -13,6 +13,8 @@ export interface Ended {
 
 /** The job was not run: its settings, or the agent's, do not allow it. */
 export const refused: Exit = { status: -1, reason: "agent_refused" };
+/** The build was not launched: its source or its settings are wrong. */
+export const notStarted: Exit = { status: -1, reason: "process_run_error" };
 /** The job was lost on the way to the cluster, or in it: nothing that the build did. */
 export const stackError: Exit = { status: -1, reason: "stack_error" };
 /** The server asked for the end. The agent reports the same for a command that SIGTERM has ended. */

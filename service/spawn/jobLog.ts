@@ -20,6 +20,8 @@ export interface JobLogOptions {
     readonly persist: (progress: LogProgress) => void;
     /** Tries for as long as it makes sense. */
     readonly upload: (chunk: Chunk) => Promise<void>;
+    /** The process ends: what is not acknowledged is left to the next. */
+    readonly leaving: AbortSignal;
     readonly say: (line: string) => void;
 }
 
@@ -63,11 +65,12 @@ export class JobLog {
         this.bytes += bytes.length;
     }
 
-    /** Adds the spawner's own last words, for which there is always room. */
-    public close(text: string): void {
-        const bytes = Buffer.from(text).subarray(0, Math.max(0, this.options.logBytes - this.bytes));
+    /** Writes the spawner's own last words, for which there is always room; the same again after a kill. */
+    public close(text: string, at: number): void {
+        const bytes = Buffer.from(text).subarray(0, Math.max(0, this.options.logBytes - at));
+        fs.truncateSync(this.options.file, at);
         fs.appendFileSync(this.options.file, bytes);
-        this.bytes += bytes.length;
+        this.bytes = at + bytes.length;
     }
 
     /** Sends what is there, as far as there is room on the way. */
@@ -83,7 +86,7 @@ export class JobLog {
 
     /** Ends when the server has all of it, or has refused what is missing. */
     public async flush(): Promise<void> {
-        for (this.pump(); this.underWay.size > 0; this.pump()) {
+        for (this.pump(); this.underWay.size > 0 && !this.options.leaving.aborted; this.pump()) {
             await Promise.race(this.underWay);
         }
     }
@@ -102,6 +105,9 @@ export class JobLog {
         try {
             await this.options.upload({ sequence, offset, data: this.read(offset, size) });
         } catch (error) {
+            if (this.options.leaving.aborted) {
+                return;
+            }
             failed = 1;
             this.options.say(`chunk ${sequence} of the log is given up: ${messageOf(error)}`);
         }

@@ -27,17 +27,19 @@ export interface JobState {
     /** Secret. */
     readonly token?: string;
     readonly url: string;
+    /** What people call the step. */
+    readonly label: string;
     readonly chunkBytes: number;
     readonly chunkSeconds: number;
     readonly logBytes: number;
     readonly started: boolean;
     /** The build that runs it. */
     readonly build?: string;
-    /** How many bytes of the log are the spawner's own, before the build's. */
-    readonly prologue?: number;
+    /** Which of the build's logs is being sent, and where in the job's log it begins: what came before is the spawner's own. */
+    readonly following?: { readonly name: string; readonly base: number };
     readonly cancelled: boolean;
-    /** Once it is known how it ended; all that is left is to tell. */
-    readonly exit?: Exit;
+    /** Once it is known how it ended; all that is left is to tell. The text is the log's last, and begins at this byte. */
+    readonly ending?: { readonly exit: Exit; readonly text: string; readonly at: number };
     readonly log: LogProgress;
 }
 
