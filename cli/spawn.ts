@@ -40,7 +40,9 @@ export function spawnCommand(): Command {
         .option("--priority <number>", "jobs go to agents of a higher priority first")
         .action(async (options: SpawnOptions) => {
             if (command.getOptionValueSource("parallel") === "cli") {
-                throw new UserError("--spawn says how many builds run at once, as each agent has one; leave out --parallel");
+                throw new UserError(
+                    "--spawn says how many builds run at once, as each agent has one; leave out --parallel",
+                );
             }
             const { openQueue, spawnAgents } = await import("./queueService.js");
             await spawnAgents(options, openQueue);

@@ -55,7 +55,9 @@ function readToken(file: string | undefined): string {
     if (file === undefined) {
         const token = process.env["BUILDKITE_AGENT_TOKEN"]?.trim() ?? "";
         if (token === "") {
-            throw new UserError("there is no agent token: give its file with --token-file, or set BUILDKITE_AGENT_TOKEN");
+            throw new UserError(
+                "there is no agent token: give its file with --token-file, or set BUILDKITE_AGENT_TOKEN",
+            );
         }
         return token;
     }

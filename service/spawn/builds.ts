@@ -53,7 +53,7 @@ export class JobBuilds {
             return this.queue.launchLog(record.id);
         }
         const store = this.storeOf(record);
-        return store && attemptLogPath(store, record);
+        return store && attemptLogPath(store, record).catch(undefinedWhereMissing);
     }
 
     /** A log from a byte on, as far as it is there, and not too much of it at once. */
@@ -94,6 +94,13 @@ export class JobBuilds {
 
     private storeOf({ containerUrl }: BuildRecord): BuildStore | undefined {
         return containerUrl === undefined ? undefined : this.openStore(containerUrl);
+    }
+}
+
+/** The first build of a stack makes the store's container. */
+function undefinedWhereMissing(error: unknown): undefined {
+    if ((error as { statusCode?: unknown }).statusCode !== 404) {
+        throw error;
     }
 }
 

@@ -45,7 +45,13 @@ export async function registerArtifacts(api: AgentApi, job: string, stored: read
 function batchId(job: string, first: number): string {
     const hash = createHash("sha256").update(`${job}/${first}`).digest("hex");
     // The form of a UUID of version 8 (RFC 9562), which is what one makes it.
-    return [hash.slice(0, 8), hash.slice(8, 12), `8${hash.slice(13, 16)}`, `8${hash.slice(17, 20)}`, hash.slice(20, 32)].join("-");
+    return [
+        hash.slice(0, 8),
+        hash.slice(8, 12),
+        `8${hash.slice(13, 16)}`,
+        `8${hash.slice(17, 20)}`,
+        hash.slice(20, 32),
+    ].join("-");
 }
 
 /** What people see above the build's steps. */

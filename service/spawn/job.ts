@@ -1,7 +1,7 @@
 import * as path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 
-import { messageOf, UserError } from "../../contract/errors";
+import { firstLineOf, messageOf, UserError } from "../../contract/errors";
 import type { BuildRecord } from "../build";
 import { isFinal } from "../build";
 import { AgentApiError } from "./agentApi";
@@ -60,6 +60,7 @@ export class JobRun {
     private readonly log: JobLog;
     private nextPump = 0;
     private nextStatus = 0;
+    private lastSaid = "";
 
     public constructor(private readonly context: JobContext) {
         const { state, api, directory, leaving, say } = context;
@@ -153,7 +154,9 @@ export class JobRun {
             const { request, notes } = jobBuild(job, base());
             const submitted = builds.submit(request, agent);
             state.changeJob({ build: submitted });
-            this.log.append(`~~~ Building in the cluster\nbuild ${submitted}\n${notes.map((note) => `${note}\n`).join("")}`);
+            this.log.append(
+                `~~~ Building in the cluster\nbuild ${submitted}\n${notes.map((note) => `${note}\n`).join("")}`,
+            );
         } catch (error) {
             if (!(error instanceof UserError)) {
                 throw error;
@@ -196,7 +199,7 @@ export class JobRun {
 
     /** Takes over what is new in the build's log: of a new attempt from its beginning. */
     private async copy(record: BuildRecord, toTheEnd: boolean): Promise<void> {
-        const { builds, state, say } = this.context;
+        const { builds, state } = this.context;
         try {
             const name = await builds.logName(record);
             if (name === undefined) {
@@ -208,7 +211,7 @@ export class JobRun {
                 following = { name, base: this.log.size };
                 state.changeJob({ following });
             }
-            for (let more = true; more && !this.log.full; ) {
+            for (let more = true; more && !this.log.full;) {
                 const bytes = await builds.log(record, name, this.log.size - following.base);
                 this.log.append(bytes);
                 this.pump();
@@ -216,7 +219,14 @@ export class JobRun {
             }
         } catch (error) {
             // A store that does not answer is asked again; at the end, the log's address has to do.
-            say(`the log of build ${record.id} cannot be read: ${messageOf(error).split("\n", 1)[0] ?? ""}`);
+            this.sayOnce(`the log of build ${record.id} cannot be read: ${firstLineOf(error)}`);
+        }
+    }
+
+    private sayOnce(line: string): void {
+        if (line !== this.lastSaid) {
+            this.lastSaid = line;
+            this.context.say(line);
         }
     }
 
@@ -257,7 +267,9 @@ export class JobRun {
     private async conclude(record: BuildRecord): Promise<void> {
         const { builds, leaving } = this.context;
         const { cancelled } = this.state;
-        const { exitCode, logUrl } = await builds.attempt(record).catch(() => ({ exitCode: undefined, logUrl: undefined }));
+        const { exitCode, logUrl } = await builds
+            .attempt(record)
+            .catch(() => ({ exitCode: undefined, logUrl: undefined }));
         const artifacts = await builds.artifacts(record).catch(() => undefined);
         await this.handOver({ record, artifacts: artifacts ?? [], logUrl });
         if (leaving.aborted) {
@@ -265,7 +277,10 @@ export class JobRun {
         }
         const outcome = record.outcome === "NotStarted" ? undefined : record.outcome;
         const exit = outcome === undefined && !cancelled ? notStarted : exitOf({ outcome, exitCode, cancelled });
-        const cut = this.log.full && logUrl !== undefined ? `the log is longer than the server takes; all of it: ${logUrl}\n` : "";
+        const cut =
+            this.log.full && logUrl !== undefined
+                ? `the log is longer than the server takes; all of it: ${logUrl}\n`
+                : "";
         const fold = record.state === "succeeded" ? "" : "^^^ +++\n";
         const made = artifacts ? ` with ${artifacts.length} artifact(s)` : "";
         const said = record.message === undefined ? "" : `: ${record.message}`;
@@ -314,7 +329,9 @@ export class JobRun {
                 say,
                 leaving,
             );
-            say(`job ${id} finished: exit status ${exit.status}${exit.reason === undefined ? "" : ` (${exit.reason})`}`);
+            say(
+                `job ${id} finished: exit status ${exit.status}${exit.reason === undefined ? "" : ` (${exit.reason})`}`,
+            );
         } catch (error) {
             if (leaving.aborted) {
                 return;

@@ -44,7 +44,9 @@ export function jobBuild(job: Job, base: JobBase): JobBuild {
     const settings = stepSettings(env);
     const command = text("BUILDKITE_COMMAND");
     if (command !== "" && settings["pipeline"] !== undefined) {
-        throw new UserError("a step has a command or a pipeline, not both: the pipeline's steps have commands of their own");
+        throw new UserError(
+            "a step has a command or a pipeline, not both: the pipeline's steps have commands of their own",
+        );
     }
     const artifacts = artifactSettings(settings, text("BUILDKITE_ARTIFACT_PATHS"));
     const { env: variables, withheld } = jobVariables(env);
@@ -68,10 +70,7 @@ export function jobBuild(job: Job, base: JobBase): JobBuild {
             labels: labelsOf(job, { repo: source, ref }),
             timeoutSeconds: minutes > 0 ? Math.min(minutes * 60, base.timeoutSeconds) : base.timeoutSeconds,
         },
-        notes:
-            withheld.length > 0
-                ? [`not passed on, as a build has no secret: ${withheld.join(", ")}`]
-                : [],
+        notes: withheld.length > 0 ? [`not passed on, as a build has no secret: ${withheld.join(", ")}`] : [],
     };
 }
 
@@ -98,8 +97,12 @@ function artifactSettings(
     settings: Readonly<Record<string, unknown>>,
     paths: string,
 ): Readonly<Record<string, unknown>> {
-    if (settings["artifactDirectory"] !== undefined || settings["pipeline"] !== undefined || paths === "") {
+    if (settings["artifactDirectory"] !== undefined || settings["pipeline"] !== undefined) {
         return {};
+    }
+    if (paths === "") {
+        // As with an agent: what a step does not name is not kept.
+        return { artifacts: false };
     }
     const directory = /^(?:\.\/)?([^*?[\]{};,]+?)\/\*(?:\*(?:\/\*)?)?$/.exec(paths)?.[1];
     if (directory === undefined) {

@@ -1,5 +1,6 @@
 /** What the program gives every build itself (contract/patterns.ts), and what no build is to have from a step. */
-const notForBuilds = /^(KE1_.*|BUILD_TAG|SOURCE_DATE_EPOCH|PATH|HOME|SHELL|USER|HOSTNAME|PWD|LD_.*|SSH_.*|GIT_.*|DOCKER_.*)$/;
+const notForBuilds =
+    /^(KE1_.*|BUILD_TAG|SOURCE_DATE_EPOCH|PATH|HOME|SHELL|USER|HOSTNAME|PWD|LD_.*|SSH_.*|GIT_.*|DOCKER_.*)$/;
 
 /**
  * Names of variables whose values are secrets: those that the agent redacts (its --redacted-vars), and those that no

@@ -60,12 +60,7 @@ export interface Job {
 
 /** Why a job did not end by itself (agent/run_job.go); retry rules of pipelines choose by it. */
 export type SignalReason =
-    | "agent_refused"
-    | "agent_stop"
-    | "cancel"
-    | "process_run_error"
-    | "signature_rejected"
-    | "stack_error";
+    "agent_refused" | "agent_stop" | "cancel" | "process_run_error" | "signature_rejected" | "stack_error";
 
 /** How a job ended. */
 export interface Exit {

@@ -68,9 +68,7 @@ export async function runAgents(
 
 /** As many as are wanted, and as many as an earlier process has left. */
 function agentCount(directory: string, wanted: number): number {
-    const left = fs
-        .readdirSync(directory)
-        .map((name) => Number(/^agent-(\d+)\.json$/.exec(name)?.[1] ?? 0));
+    const left = fs.readdirSync(directory).map((name) => Number(/^agent-(\d+)\.json$/.exec(name)?.[1] ?? 0));
     return Math.max(wanted, ...left);
 }
 
@@ -98,7 +96,9 @@ function jobBase({ projectDirectory, baseStack, timeoutSeconds }: ServiceSetting
     if (!fs.existsSync(file)) {
         throw new UserError(`there is no ${file}; --stack names the stack whose configuration builds begin with`);
     }
-    const { config = {} } = (parse(fs.readFileSync(file, "utf8")) ?? {}) as { config?: Readonly<Record<string, unknown>> };
+    const { config = {} } = (parse(fs.readFileSync(file, "utf8")) ?? {}) as {
+        config?: Readonly<Record<string, unknown>>;
+    };
     const value = (key: string) => config[`ke-1-build:${key}`] ?? config[key];
     return {
         environments: (value("environments") ?? {}) as Readonly<Record<string, unknown>>,

@@ -50,7 +50,9 @@ export function stepSettings(env: Readonly<Record<string, string>>): Readonly<Re
     for (const [name, value] of Object.entries(env).filter(([name]) => name.startsWith("KE1_"))) {
         const key = variables.get(name);
         if (key === undefined) {
-            throw new UserError(`${name} is nothing that a step may set; it may set ${[...variables.keys()].join(", ")}`);
+            throw new UserError(
+                `${name} is nothing that a step may set; it may set ${[...variables.keys()].join(", ")}`,
+            );
         }
         settings[key] = fromText(name, value, stepKeys[key] ?? "text");
     }

@@ -112,16 +112,20 @@ describe("ke1 spawn on the cluster", () => {
             { status: refused.exit!["exit_status"], reason: refused.exit!["signal_reason"] },
             { status: "-1", reason: "agent_refused" },
         );
-        assert.match(server.log(refused).toString(), /this job is not run: KE1_KUBE_CONTEXT is nothing that a step may/);
+        assert.match(
+            server.log(refused).toString(),
+            /this job is not run: KE1_KUBE_CONTEXT is nothing that a step may/,
+        );
 
         const cluster = (job: FakeJob) => job.agent!.tags.get("cluster");
         assert.deepEqual([cluster(built), cluster(failing), cluster(refused)], ["east", "west", "west"]);
         assert.equal(server.agents.length, 3);
         assert.equal(await west.end(), 0, said());
-        assert.deepEqual(
-            server.agents.map(({ tags, state }) => `${tags.get("cluster")} ${state}`).sort(),
-            ["east connected", "west disconnected", "west disconnected"],
-        );
+        assert.deepEqual(server.agents.map(({ tags, state }) => `${tags.get("cluster")} ${state}`).sort(), [
+            "east connected",
+            "west disconnected",
+            "west disconnected",
+        ]);
         assert.deepEqual(server.violations, []);
         assert.ok(!said().includes(token), "no token is shown");
     });
