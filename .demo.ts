@@ -18,5 +18,5 @@ import { TemporaryDirectory } from "./tests/helpers/temporary";
       console.log(`==== ${job.env.BUILDKITE_COMMAND} ${(Date.now() - t) / 1000} s`, job.state, job.exit); console.log(server.log(job).toString()); console.log(job.annotations[0]?.body, [...job.metaData]);
     }
     console.log("violations", server.violations); console.log(sp.output);
-  } finally { await sp.end(); console.log(sp.output.split("\n").slice(-3)); await sp.remove(); await stack.remove(); await server.stop(); repository.remove(); s.remove(); }
+  } finally { const ids = require("fs").readdirSync(sp.data.path + "/builds"); await sp.end(); for (const id of ids) console.log(require("fs").readFileSync(sp.data.path + "/builds/" + id + "/launch.log", "utf8")); console.log(sp.output.split("\n").slice(-3)); await sp.remove(); await stack.remove(); await server.stop(); repository.remove(); s.remove(); }
 })();

@@ -47,10 +47,15 @@ export class JobBuilds {
         this.queue.cancel(id, by);
     }
 
+    /** What the build's launcher prints, as a file. */
+    public launcherLog({ id }: BuildRecord): string {
+        return this.queue.launchLog(id);
+    }
+
     /** What the log of the build's newest attempt is called; a pipeline's is what its launcher prints. */
     public async logName(record: BuildRecord): Promise<string | undefined> {
         if (isPipeline(record)) {
-            return this.queue.launchLog(record.id);
+            return this.launcherLog(record);
         }
         const store = this.storeOf(record);
         return store && attemptLogPath(store, record).catch(undefinedWhereMissing);

@@ -1,11 +1,12 @@
 import * as path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 
-import { firstLineOf, messageOf, UserError } from "../../contract/errors";
+import { messageOf, UserError } from "../../contract/errors";
 import type { BuildRecord } from "../build";
 import { isFinal } from "../build";
 import { AgentApiError } from "./agentApi";
 import type { AgentApi } from "./agentApi";
+import { BuildLogCopy } from "./buildLogCopy";
 import type { JobBuilds } from "./builds";
 import { exitOf, notStarted, refused, stackError } from "./exit";
 import type { Handover } from "./handover";
@@ -58,9 +59,8 @@ export function acceptedJob(job: Job): JobState {
 /** One job from its acceptance to its end, by this process or by the next: each step is written down before the next. */
 export class JobRun {
     private readonly log: JobLog;
-    private nextPump = 0;
+    private readonly copy: BuildLogCopy;
     private nextStatus = 0;
-    private lastSaid = "";
 
     public constructor(private readonly context: JobContext) {
         const { state, api, directory, leaving, say } = context;
@@ -70,6 +70,7 @@ export class JobRun {
             persist: (progress) => state.changeJob({ log: progress }),
             upload: async (chunk) => persistently(async () => api.upload(id, chunk), patience.upload, say, leaving),
         });
+        this.copy = new BuildLogCopy(this.log, context);
     }
 
     /**
@@ -180,7 +181,7 @@ export class JobRun {
                 return undefined;
             }
             const isDone = isFinal(record.state);
-            await this.copy(record, isDone);
+            await this.copy.next(record, isDone);
             if (isDone) {
                 return record;
             }
@@ -191,49 +192,9 @@ export class JobRun {
             if (leaving.aborted) {
                 return undefined;
             }
-            this.pump();
+            this.copy.pump();
             await this.checkCancelled(build);
             await sleep(lookInterval, undefined, { signal: leaving }).catch(() => undefined);
-        }
-    }
-
-    /** Takes over what is new in the build's log: of a new attempt from its beginning. */
-    private async copy(record: BuildRecord, toTheEnd: boolean): Promise<void> {
-        const { builds, state } = this.context;
-        try {
-            const name = await builds.logName(record);
-            if (name === undefined) {
-                return;
-            }
-            let { following } = this.state;
-            if (following?.name !== name) {
-                this.log.append(following ? "~~~ Started again in a new pod\n" : "+++ Log\n");
-                following = { name, base: this.log.size };
-                state.changeJob({ following });
-            }
-            for (let more = true; more && !this.log.full;) {
-                const bytes = await builds.log(record, name, this.log.size - following.base);
-                this.log.append(bytes);
-                this.pump();
-                more = bytes.length > 0 && (toTheEnd || bytes.length > 1024 * 1024);
-            }
-        } catch (error) {
-            // A store that does not answer is asked again; at the end, the log's address has to do.
-            this.sayOnce(`the log of build ${record.id} cannot be read: ${firstLineOf(error)}`);
-        }
-    }
-
-    private sayOnce(line: string): void {
-        if (line !== this.lastSaid) {
-            this.lastSaid = line;
-            this.context.say(line);
-        }
-    }
-
-    private pump(): void {
-        if (Date.now() >= this.nextPump) {
-            this.nextPump = Date.now() + this.state.chunkSeconds * 1000;
-            this.log.pump();
         }
     }
 

@@ -31,6 +31,8 @@ export interface JobLogOptions {
  * try, and not by the next process.
  */
 export class JobLog {
+    /** Whether an earlier process has begun it. */
+    public readonly resumed: boolean;
     private readonly options: JobLogOptions;
     private progress: LogProgress;
     private bytes: number;
@@ -41,6 +43,7 @@ export class JobLog {
         this.progress = options.progress;
         fs.closeSync(fs.openSync(options.file, "a", 0o600));
         this.bytes = fs.statSync(options.file).size;
+        this.resumed = this.bytes > 0;
         this.progress.pending.forEach((sent) => this.send(sent));
     }
 

@@ -80,7 +80,7 @@ describe("ke1 spawn on the cluster", () => {
         const built = schedule(
             'make build; echo "this is job $BUILDKITE_BUILD_NUMBER, $FLAVOUR"; seq 1 3000; printf "no end of line"',
             "east",
-            { FLAVOUR: "vanilla", DEPLOY_TOKEN: "not-for-builds" },
+            { FLAVOUR: "vanilla", DEPLOY_TOKEN: "not-for-builds", BUILDKITE_ARTIFACT_PATHS: "bin/**/*" },
         );
         const failing = schedule('echo "it does not work"; exit 7', "west");
         const refused = schedule("true", "west", { KE1_KUBE_CONTEXT: "mine" });
@@ -162,6 +162,8 @@ describe("ke1 spawn on the cluster", () => {
         assert.equal(await east!.end(), 0, said());
         assert.equal(fs.existsSync(state), false, "an agent that has disconnected leaves no token");
         const namespaces = await kubectl("get", "namespaces", "-o", "name");
-        assert.equal(namespaces.includes("ke-1-build-build-"), false, "nothing is left in the cluster");
+        const builds = spawners.flatMap(({ data }) => fs.readdirSync(path.join(data.path, "builds")));
+        assert.ok(builds.length >= 4);
+        assert.ok(!builds.some((id) => namespaces.includes(id)), "nothing is left in the cluster");
     });
 });
