@@ -3,7 +3,7 @@ import * as path from "node:path";
 import { Command, CommanderError } from "commander";
 
 import { version } from "../package.json";
-import { messageOf, UserError } from "../contract/errors";
+import { messageOf } from "../contract/errors";
 import { agentCommands } from "./agent";
 import { buildCommands } from "./builds";
 import { imageCommand } from "./image";
@@ -68,7 +68,8 @@ function report(error: unknown): number {
         // Commander has printed its message; help that was asked for is no error.
         return error.exitCode === 0 ? 0 : exitUsage;
     }
-    if (error instanceof UserError) {
+    // By its name: the service is a bundle of its own, with a class of its own.
+    if (error instanceof Error && error.name === "UserError") {
         process.stderr.write(`error: ${error.message}\n`);
         return exitUsage;
     }

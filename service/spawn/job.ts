@@ -243,7 +243,7 @@ export class JobRun {
                 ? `the log is longer than the server takes; all of it: ${logUrl}\n`
                 : "";
         const fold = record.state === "succeeded" ? "" : "^^^ +++\n";
-        const made = artifacts ? ` with ${artifacts.length} artifact(s)` : "";
+        const made = artifacts && record.state === "succeeded" ? ` with ${artifacts.length} artifact(s)` : "";
         const said = record.message === undefined ? "" : `: ${record.message}`;
         this.endWith(exit, `\n${cut}${fold}+++ ${record.outcome ?? record.state}${made}${said}\n`);
     }

@@ -41,6 +41,11 @@ export function jobBuild(job: Job, base: JobBase): JobBuild {
     if (source === "") {
         throw new UserError("the job names no repository (BUILDKITE_REPO), and there is nothing to build without one");
     }
+    if (hasCredential(source)) {
+        throw new UserError(
+            "the repository's address (BUILDKITE_REPO) has a credential in it, which would be kept and shown",
+        );
+    }
     const settings = stepSettings(env);
     const command = text("BUILDKITE_COMMAND");
     if (command !== "" && settings["pipeline"] !== undefined) {
@@ -72,6 +77,12 @@ export function jobBuild(job: Job, base: JobBase): JobBuild {
         },
         notes: withheld.length > 0 ? [`not passed on, as a build has no secret: ${withheld.join(", ")}`] : [],
     };
+}
+
+/** `git@host` of an ssh address is no secret; what stands there in an http address is one, or half of one. */
+function hasCredential(address: string): boolean {
+    const url = URL.canParse(address) ? new URL(address) : undefined;
+    return url !== undefined && (url.password !== "" || (/^https?:$/.test(url.protocol) && url.username !== ""));
 }
 
 /** The job's variables in an environment that goes on from the one that would have been used. */
