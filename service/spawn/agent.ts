@@ -4,11 +4,12 @@ import { messageOf, UserError } from "../../contract/errors";
 import type { AgentApi } from "./agentApi";
 import { AgentApiError, permittedHeaders } from "./agentApi";
 import type { JobBuilds } from "./builds";
-import { acceptedJob, JobRun } from "./job";
+import { JobRun } from "./job";
 import type { JobBase } from "./jobRequest";
 import type { Job, Ping, RegisterRequest, Registration } from "./protocol";
 import { patience, persistently } from "./retry";
 import type { StateFile } from "./state";
+import { acceptedJob } from "./state";
 
 /** Milliseconds that an agent without room for a build waits before it looks again. */
 const roomInterval = 1000;
@@ -129,13 +130,13 @@ export class SpawnAgent {
         const until = AbortSignal.any([ending, this.lost.signal]);
         let atOnce = true;
         let paused = false;
-        while (!until.aborted) {
+        while (!isAborted(until)) {
             // Jitter, so that agents which began together do not ask together.
             await pause(atOnce ? Math.random() * Math.min(interval, 1000) : interval * (0.5 + Math.random()), until);
-            while (!builds.hasRoom() && !until.aborted) {
+            while (!builds.hasRoom() && !isAborted(until)) {
                 await pause(roomInterval, until);
             }
-            if (until.aborted) {
+            if (isAborted(until)) {
                 break;
             }
             atOnce = false;
@@ -220,7 +221,7 @@ export class SpawnAgent {
         // One at once: whoever was killed has not been heard of for a while.
         for (let first = true; !signal.aborted; first = false) {
             await pause(first ? 0 : registration.heartbeat_interval * 1000, signal);
-            if (signal.aborted) {
+            if (isAborted(signal)) {
                 return;
             }
             await persistently(async () => this.api.heartbeat(), patience.heartbeat, say, signal).catch(
@@ -245,6 +246,11 @@ export class SpawnAgent {
         const { api } = this.options;
         return api.as(token, endpoint ? endpoint : api.endpoint, permittedHeaders(headers));
     }
+}
+
+/** Asked anew after each wait, which a property's type does not know of. */
+function isAborted(signal: AbortSignal): boolean {
+    return signal.aborted;
 }
 
 async function pause(milliseconds: number, signal: AbortSignal): Promise<void> {

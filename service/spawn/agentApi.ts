@@ -233,7 +233,6 @@ async function limited(response: Response): Promise<string> {
 function messageIn(text: string): string {
     try {
         const { message } = JSON.parse(text) as { message?: unknown };
-        // eslint-disable-next-line no-control-regex
         return typeof message === "string" ? message.replace(/[\u0000-\u001f\u007f-\u009f]+/g, " ").slice(0, 300) : "";
     } catch {
         return "";

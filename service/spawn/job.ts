@@ -40,22 +40,6 @@ export interface JobContext {
     readonly say: (line: string) => void;
 }
 
-/** The state of a job that was just accepted. */
-export function acceptedJob(job: Job): JobState {
-    return {
-        id: job.id,
-        token: job.token,
-        url: `${job.env["BUILDKITE_BUILD_URL"] ?? ""}#${job.id}`,
-        label: job.env["BUILDKITE_LABEL"] ?? "",
-        chunkBytes: job.chunks_max_size_bytes,
-        chunkSeconds: Math.max(1, job.chunks_interval_seconds ?? 1),
-        logBytes: job.log_max_size_bytes && job.log_max_size_bytes > 0 ? job.log_max_size_bytes : 1024 ** 3,
-        started: false,
-        cancelled: false,
-        log: { sequence: 0, offset: 0, pending: [], failed: 0 },
-    };
-}
-
 /** One job from its acceptance to its end, by this process or by the next: each step is written down before the next. */
 export class JobRun {
     private readonly log: JobLog;
@@ -108,6 +92,10 @@ export class JobRun {
             await this.finish(ending.exit, ending.text, ending.at);
         }
         return !leaving.aborted;
+    }
+
+    private get isLeaving(): boolean {
+        return this.context.leaving.aborted;
     }
 
     private get state(): JobState {
@@ -283,22 +271,20 @@ export class JobRun {
         if (leaving.aborted) {
             return;
         }
-        try {
-            await persistently(
-                async () => api.finish(id, exit, new Date(), this.log.failedChunks),
-                patience.finish,
-                say,
-                leaving,
-            );
-            say(
-                `job ${id} finished: exit status ${exit.status}${exit.reason === undefined ? "" : ` (${exit.reason})`}`,
-            );
-        } catch (error) {
-            if (leaving.aborted) {
-                return;
-            }
+        const failure = await persistently(
+            async () => api.finish(id, exit, new Date(), this.log.failedChunks),
+            patience.finish,
+            say,
+            leaving,
+        ).then(() => undefined, messageOf);
+        if (failure === undefined) {
+            const reason = exit.reason === undefined ? "" : ` (${exit.reason})`;
+            say(`job ${id} finished: exit status ${exit.status}${reason}`);
+        } else if (this.isLeaving) {
+            return;
+        } else {
             // 401 or 422: it has finished already, or was taken from us. There is nobody left to tell.
-            say(`job ${id} is finished here, but the server was not told: ${messageOf(error)}`);
+            say(`job ${id} is finished here, but the server was not told: ${failure}`);
         }
         this.close();
     }

@@ -89,8 +89,10 @@ export class JobLog {
 
     /** Ends when the server has all of it, or has refused what is missing. */
     public async flush(): Promise<void> {
-        for (this.pump(); this.underWay.size > 0 && !this.options.leaving.aborted; this.pump()) {
+        this.pump();
+        while (this.underWay.size > 0 && !this.options.leaving.aborted) {
             await Promise.race(this.underWay);
+            this.pump();
         }
     }
 

@@ -5,7 +5,7 @@ import { AgentApiError } from "./agentApi";
 /** How often, and after how many milliseconds, something is asked for again. */
 export interface Patience {
     readonly tries: number;
-    delay(failures: number): number;
+    readonly delay: (failures: number) => number;
 }
 
 const every = (delay: number, tries: number): Patience => ({ tries, delay: () => delay });

@@ -100,9 +100,10 @@ function jobBase({ projectDirectory, baseStack, timeoutSeconds }: ServiceSetting
         config?: Readonly<Record<string, unknown>>;
     };
     const value = (key: string) => config[`ke-1-build:${key}`] ?? config[key];
+    const chosen = value("environment");
     return {
         environments: (value("environments") ?? {}) as Readonly<Record<string, unknown>>,
-        environment: String(value("environment") ?? ""),
+        environment: typeof chosen === "string" ? chosen : "",
         timeoutSeconds,
     };
 }

@@ -1,7 +1,7 @@
 import * as fs from "node:fs";
 import * as path from "node:path";
 
-import type { Exit, Registration } from "./protocol";
+import type { Exit, Job, Registration } from "./protocol";
 
 /** A part of a job's log that was given a number, and may have been sent. */
 export interface Sent {
@@ -41,6 +41,22 @@ export interface JobState {
     /** Once it is known how it ended; all that is left is to tell. The text is the log's last, and begins at this byte. */
     readonly ending?: { readonly exit: Exit; readonly text: string; readonly at: number };
     readonly log: LogProgress;
+}
+
+/** The state of a job that was just accepted. */
+export function acceptedJob(job: Job): JobState {
+    return {
+        id: job.id,
+        token: job.token,
+        url: `${job.env["BUILDKITE_BUILD_URL"] ?? ""}#${job.id}`,
+        label: job.env["BUILDKITE_LABEL"] ?? "",
+        chunkBytes: job.chunks_max_size_bytes,
+        chunkSeconds: Math.max(1, job.chunks_interval_seconds ?? 1),
+        logBytes: job.log_max_size_bytes && job.log_max_size_bytes > 0 ? job.log_max_size_bytes : 1024 ** 3,
+        started: false,
+        cancelled: false,
+        log: { sequence: 0, offset: 0, pending: [], failed: 0 },
+    };
 }
 
 /** What one agent must know to go on after a kill. */

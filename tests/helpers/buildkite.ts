@@ -3,57 +3,13 @@ import { once } from "node:events";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
-import { gunzipSync } from "node:zlib";
 
-import { assembled, takeChunk } from "./buildkiteChunks";
-import type { StoredChunk } from "./buildkiteChunks";
+import { assembled } from "./buildkiteChunks";
+import type { Answer } from "./buildkiteJobs";
+import { jobRoutes, parsed } from "./buildkiteJobs";
+import type { BuildkiteOptions, FakeAgent, FakeJob } from "./buildkiteModel";
+import { Refused } from "./buildkiteModel";
 
-export type JobState =
-    "scheduled" | "assigned" | "accepted" | "running" | "canceling" | "timing_out" | "finished" | "canceled";
-
-export interface FakeJob {
-    readonly id: string;
-    readonly token: string;
-    readonly env: Readonly<Record<string, string>>;
-    /** What an agent's tags must have for it (`agents:` of a step). */
-    readonly agents: Readonly<Record<string, string>>;
-    readonly chunksMaxSizeBytes: number;
-    readonly logMaxSizeBytes: number;
-    state: JobState;
-    agent?: FakeAgent;
-    /** What the agent said when it finished it. */
-    exit?: Record<string, any>;
-    readonly chunks: Map<number, StoredChunk>;
-    readonly annotations: Record<string, any>[];
-    readonly artifacts: Record<string, any>[];
-    readonly metaData: Map<string, string>;
-}
-
-export interface FakeAgent {
-    readonly id: string;
-    readonly name: string;
-    readonly token: string;
-    readonly tags: ReadonlyMap<string, string>;
-    readonly registration: Record<string, any>;
-    state: "registered" | "connected" | "disconnected" | "lost";
-    heartbeats: number;
-    pings: number;
-    lastSeen: number;
-    job?: FakeJob;
-    /** What it is to do, beside jobs. */
-    action?: "pause" | "disconnect";
-}
-
-class Refused extends Error {
-    public constructor(
-        public readonly status: number,
-        message: string,
-    ) {
-        super(message);
-    }
-}
-
-type Answer = Record<string, any> | undefined;
 type Handler = (id: string, request: IncomingMessage, body: Buffer, url: URL) => Answer;
 
 /** A fault: the next requests it fits are answered with a status, or done and not answered at all. */
@@ -61,15 +17,6 @@ interface Fault {
     readonly pattern: RegExp;
     readonly status: number | "lost";
     times: number;
-}
-
-export interface BuildkiteOptions {
-    readonly registrationToken: string;
-    /** Seconds, as the server tells agents. */
-    readonly pingInterval?: number;
-    readonly heartbeatInterval?: number;
-    /** Milliseconds without a word after which an agent is lost, and its job with it. */
-    readonly lostAfter?: number;
 }
 
 /**
@@ -196,46 +143,10 @@ export class BuildkiteServer {
         [/^POST \/heartbeat$/, (_id, request, body) => this.heartbeat(this.agentOf(request), body)],
         [/^GET \/ping$/, (_id, request) => this.ping(this.agentOf(request))],
         [/^PUT \/jobs\/([^/]+)\/accept$/, (id, request) => this.accept(this.agentOf(request), id)],
-        [/^PUT \/jobs\/([^/]+)\/start$/, (id, request) => this.begin(this.jobOf(request, id))],
-        [/^GET \/jobs\/([^/]+)$/, (id, request) => ({ state: this.jobOf(request, id).state })],
-        [/^PUT \/jobs\/([^/]+)\/finish$/, (id, request, body) => this.finish(this.jobOf(request, id), parsed(body))],
-        [/^POST \/jobs\/([^/]+)\/chunks$/, (id, request, body, url) => this.chunk(id, request, body, url)],
-        [
-            /^POST \/jobs\/([^/]+)\/annotations$/,
-            (id, request, body) => void this.jobOf(request, id).annotations.push(parsed(body)),
-        ],
-        [
-            /^POST \/jobs\/([^/]+)\/data\/set$/,
-            (id, request, body) => {
-                const { key, value } = parsed(body);
-                this.jobOf(request, id).metaData.set(key as string, value as string);
-                return {};
-            },
-        ],
-        [
-            /^POST \/jobs\/([^/]+)\/artifacts$/,
-            (id, request, body) => {
-                const batch = parsed(body);
-                const added = (batch["artifacts"] as Record<string, any>[]).map((each) => ({
-                    ...each,
-                    id: randomUUID(),
-                    state: "new",
-                    destination: batch["upload_destination"],
-                }));
-                this.jobOf(request, id).artifacts.push(...added);
-                return { id: batch["id"], artifact_ids: added.map((each) => each.id) };
-            },
-        ],
-        [
-            /^PUT \/jobs\/([^/]+)\/artifacts$/,
-            (id, request, body) => {
-                const { artifacts } = this.jobOf(request, id);
-                for (const { id: artifact, state } of parsed(body)["artifacts"] as { id: string; state: string }[]) {
-                    artifacts.find((each) => each["id"] === artifact)!["state"] = state;
-                }
-                return {};
-            },
-        ],
+        ...jobRoutes.map(([pattern, handler]): readonly [RegExp, Handler] => [
+            pattern,
+            (id, request, body, url) => handler(this.jobOf(request, id), body, url, request.headers),
+        ]),
     ];
 
     private register(request: IncomingMessage, body: Buffer): Answer {
@@ -339,46 +250,6 @@ export class BuildkiteServer {
         };
     }
 
-    private begin(job: FakeJob): Answer {
-        if (job.state === "accepted") {
-            job.state = "running";
-        } else if (job.state !== "canceling") {
-            throw new Refused(422, `the job is ${job.state}`);
-        }
-        return {};
-    }
-
-    private chunk(id: string, request: IncomingMessage, body: Buffer, url: URL): Answer {
-        const job = this.jobOf(request, id);
-        if (!["running", "canceling", "timing_out"].includes(job.state)) {
-            throw new Refused(422, `the job is ${job.state}`);
-        }
-        const number = (name: string) => Number(url.searchParams.get(name) ?? NaN);
-        const data = request.headers["content-encoding"] === "gzip" ? gunzipSync(body) : body;
-        const fault = takeChunk(
-            job.chunks,
-            { sequence: number("sequence"), offset: number("offset"), size: number("size"), data },
-            job.chunksMaxSizeBytes,
-        );
-        if (fault !== undefined) {
-            throw new Refused(422, fault);
-        }
-        return {};
-    }
-
-    private finish(job: FakeJob, exit: Record<string, any>): Answer {
-        if (!["running", "canceling", "timing_out"].includes(job.state)) {
-            throw new Refused(422, `the job is ${job.state}`);
-        }
-        if (typeof exit["exit_status"] !== "string" || typeof exit["finished_at"] !== "string") {
-            throw new Refused(422, "exit_status and finished_at must be text");
-        }
-        job.exit = exit;
-        job.state = job.state === "running" ? "finished" : "canceled";
-        job.agent!.job = undefined;
-        return {};
-    }
-
     /** Whoever has not been heard of is lost: its job ends, and its tokens are worth nothing any more. */
     private expire(): void {
         for (const agent of this.agents) {
@@ -410,8 +281,4 @@ export class BuildkiteServer {
         }
         return job;
     }
-}
-
-function parsed(body: Buffer): Record<string, any> {
-    return JSON.parse(body.toString("utf8")) as Record<string, any>;
 }

@@ -68,9 +68,11 @@ export async function until(
     context: () => string,
     seconds = 90,
 ): Promise<void> {
-    for (const end = Date.now() + seconds * 1000; !(await condition()); await sleep(100)) {
+    const end = Date.now() + seconds * 1000;
+    while (!(await condition())) {
         if (Date.now() > end) {
             throw new Error(`not in ${seconds} s: ${what}\n${context()}`);
         }
+        await sleep(100);
     }
 }

@@ -3,8 +3,8 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 
 import { BuildableRepository } from "../helpers/buildable";
-import type { FakeJob } from "../helpers/buildkite";
 import { BuildkiteServer } from "../helpers/buildkite";
+import type { FakeJob } from "../helpers/buildkiteModel";
 import { RunningSpawner, until } from "../helpers/buildkiteSpawner";
 import { kubectl, TemporaryStack } from "../helpers/ke1";
 import { TemporaryDirectory } from "../helpers/temporary";

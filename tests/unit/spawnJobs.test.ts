@@ -134,7 +134,9 @@ describe("a job of a build server as a build", () => {
         ["an environment that is not there", { KE1_ENVIRONMENT: "nope" }, /no environment nope; there are tools/],
     ];
     for (const [what, more, message] of refusals) {
-        it(`refuses ${what}`, () => void assert.throws(() => build(more), { name: "UserError", message }));
+        it(`refuses ${what}`, () => {
+            assert.throws(() => build(more), { name: "UserError", message });
+        });
     }
 
     it("refuses a signed step, as it cannot verify it", () => {
@@ -191,7 +193,7 @@ describe("a job's log on its way", () => {
 
     it("goes in numbered chunks, none larger than the server takes", async () => {
         const chunks: Chunk[] = [];
-        const log = open(async (chunk) => void chunks.push(chunk));
+        const log = open(async (chunk) => Promise.resolve(void chunks.push(chunk)));
         log.append("0123456789abc");
         await log.flush();
         log.append("def");
@@ -219,7 +221,7 @@ describe("a job's log on its way", () => {
         killed.append("defgh");
         assert.deepEqual(kept.pending, [{ sequence: 1, offset: 0, size: 3 }], "written down before it is sent");
         const second: Chunk[] = [];
-        const next = open(async (chunk) => void second.push(chunk));
+        const next = open(async (chunk) => Promise.resolve(void second.push(chunk)));
         await next.flush();
         assert.deepEqual(second[0], first[0]);
         assert.equal(Buffer.concat(second.map(({ data }) => data)).toString(), "abcdefgh");
@@ -249,7 +251,10 @@ describe("a job's log on its way", () => {
 
     it("ends with the last words, however long it is, and has them once", async () => {
         let sent = "";
-        const log = open(async ({ data }) => void (sent += data.toString()), { logBytes: 2000, chunkBytes: 5000 });
+        const log = open(async ({ data }) => Promise.resolve(void (sent += data.toString())), {
+            logBytes: 2000,
+            chunkBytes: 5000,
+        });
         log.append("x".repeat(5000));
         assert.ok(log.full);
         const at = log.size;
