@@ -28,17 +28,18 @@ export async function spawnAgents(options: SpawnOptions, open: typeof openQueue)
     };
     process.on("SIGINT", told).on("SIGTERM", told);
     queue.start();
+    const builds = new JobBuilds(queue, openStore, settings.parallel);
     const { queue: queueName, tags, name, spawn: agents, priority } = options;
     try {
         await runAgents(
             { endpoint, token, tags: [`queue=${queueName}`, ...tags], name, agents, priority },
             settings,
-            new JobBuilds(queue, openStore, settings.parallel),
+            builds,
             { stopping: stopping.signal, leaving: leaving.signal },
         );
         if (!leaving.signal.aborted) {
             // What the last builds have made in the cluster is removed first.
-            await Promise.race([queue.idle(), aborted(leaving.signal)]);
+            await Promise.race([queue.idle().then(async () => builds.settled()), aborted(leaving.signal)]);
         }
     } finally {
         await queue.stop();

@@ -14,6 +14,9 @@ import { acceptedJob } from "./state";
 /** Milliseconds that an agent without room for a build waits before it looks again. */
 const roomInterval = 1000;
 
+/** Milliseconds, more or less, before an agent that was given up registers anew. */
+const lostInterval = 2000;
+
 export interface AgentOptions {
     /** Signs in with the token that agents register by. */
     readonly api: AgentApi;
@@ -53,6 +56,8 @@ export class SpawnAgent {
             if (leaving.aborted || !goOn) {
                 return;
             }
+            // A server that knows no agent for long must not be asked without a pause.
+            await pause(lostInterval * (0.5 + Math.random()), either);
         }
     }
 

@@ -1,15 +1,20 @@
 import * as fs from "node:fs";
 
+import { messageOf } from "../../contract/errors";
 import { buildKey, layout } from "../../contract/layout";
 import type { Artifact } from "../../contract/manifest";
 import type { BuildStore } from "../../launcher/store";
 import type { BuildRecord, BuildRequest } from "../build";
+import { isFinal } from "../build";
 import { attemptLogPath } from "../log";
 import type { BuildQueue } from "../queue";
 import { jobLabel } from "./jobRequest";
 
 /** At most this much of a log is read at once, in bytes. */
 const readLimit = 4 * 1024 * 1024;
+
+/** So many builds that an earlier process has left are looked at; they are removed as they end. */
+const sweepLimit = 1000;
 
 /** An artifact and where it is. */
 export interface StoredArtifact extends Artifact {
@@ -18,6 +23,8 @@ export interface StoredArtifact extends Artifact {
 
 /** The queue and the store, as an agent uses them. */
 export class JobBuilds {
+    private readonly forgetting = new Set<Promise<unknown>>();
+
     public constructor(
         private readonly queue: BuildQueue,
         private readonly openStore: (containerUrl: string) => BuildStore,
@@ -45,6 +52,28 @@ export class JobBuilds {
 
     public cancel(id: string, by: string): void {
         this.queue.cancel(id, by);
+    }
+
+    /** Removes what is left here of a build that has ended: its record and its source. The store keeps what it made. */
+    public forget(id: string): void {
+        const done = this.queue
+            .remove(id)
+            .catch((error: unknown) => process.stderr.write(`build ${id} stays on record: ${messageOf(error)}\n`))
+            .finally(() => this.forgetting.delete(done));
+        this.forgetting.add(done);
+    }
+
+    /** The same for what an earlier process has left, except for the builds of jobs that go on. */
+    public forgetOthers(kept: ReadonlySet<string>): void {
+        this.queue
+            .list({ limit: sweepLimit })
+            .filter(({ id, state, kept: hasStack }) => isFinal(state) && !hasStack && !kept.has(id))
+            .forEach(({ id }) => this.forget(id));
+    }
+
+    /** Until all of that is done. */
+    public async settled(): Promise<void> {
+        await Promise.all(this.forgetting);
     }
 
     /** What the build's launcher prints, as a file. */

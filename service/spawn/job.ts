@@ -290,7 +290,12 @@ export class JobRun {
     }
 
     private close(): void {
+        const { builds, state } = this.context;
+        const { build } = this.state;
         this.log.remove();
-        this.context.state.setJob(undefined);
+        state.setJob(undefined);
+        if (build !== undefined) {
+            builds.forget(build);
+        }
     }
 }

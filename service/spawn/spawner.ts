@@ -43,12 +43,15 @@ export async function runAgents(
     const base = () => jobBase(service);
     // A mistake in the base stack is found now, and not by the first job.
     base();
+    const states = Array.from(
+        { length: agentCount(directory, spawner.agents) },
+        (_, index) => new StateFile(path.join(directory, `agent-${index + 1}.json`)),
+    );
+    builds.forgetOthers(new Set(states.map((state) => state.get()?.job?.build ?? "")));
     const failed = new AbortController();
     await Promise.all(
-        Array.from({ length: agentCount(directory, spawner.agents) }, async (_, index) => {
+        states.map(async (state, index) => {
             const number = index + 1;
-            const file = path.join(directory, `agent-${number}.json`);
-            const state = new StateFile(file);
             // Of more agents than there are now, only those have something to do that were killed with a job.
             const stopping = number > spawner.agents ? AbortSignal.abort() : signals.stopping;
             const agent = new SpawnAgent({
@@ -100,9 +103,11 @@ function jobBase({ projectDirectory, baseStack, timeoutSeconds }: ServiceSetting
         config?: Readonly<Record<string, unknown>>;
     };
     const value = (key: string) => config[`ke-1-build:${key}`] ?? config[key];
-    const chosen = value("environment");
+    const [chosen, given] = [value("environment"), value("environments")];
     return {
-        environments: (value("environments") ?? {}) as Readonly<Record<string, unknown>>,
+        environments: (typeof given === "string" ? JSON.parse(given) : (given ?? {})) as Readonly<
+            Record<string, unknown>
+        >,
         environment: typeof chosen === "string" ? chosen : "",
         timeoutSeconds,
     };

@@ -162,8 +162,11 @@ describe("ke1 spawn on the cluster", () => {
         assert.equal(await east!.end(), 0, said());
         assert.equal(fs.existsSync(state), false, "an agent that has disconnected leaves no token");
         const namespaces = await kubectl("get", "namespaces", "-o", "name");
-        const builds = spawners.flatMap(({ data }) => fs.readdirSync(path.join(data.path, "builds")));
-        assert.ok(builds.length >= 4);
+        const builds = server.jobs.flatMap(
+            (each) => /^build ([0-9a-f]{12})$/m.exec(server.log(each).toString())?.[1] ?? [],
+        );
+        assert.equal(builds.length, 4);
         assert.ok(!builds.some((id) => namespaces.includes(id)), "nothing is left in the cluster");
+        assert.deepEqual(fs.readdirSync(path.join(east!.data.path, "builds")), [], "nor of its sources here");
     });
 });

@@ -22,6 +22,7 @@ class ScriptedBuilds {
     public readonly cancelled: string[] = [];
     public logText = "";
     public room = true;
+    public forgotten = 0;
     private record: BuildRecord | undefined;
 
     public get builds(): JobBuilds {
@@ -29,6 +30,7 @@ class ScriptedBuilds {
     }
 
     public hasRoom = () => this.room;
+    public forget = () => this.forgotten++;
     public get = () => this.record;
     public ofJob = () => undefined;
     public attempt = async () => Promise.resolve({ exitCode: 3, logUrl: "https://store.example/log" });
@@ -128,6 +130,7 @@ describe("an agent of a build server", () => {
         assert.equal(job.exit!["exit_status"], "3");
         assert.match(logOf(job), /\+\+\+ Log\nhello\nand the rest\n\^\^\^ \+\+\+\n\+\+\+ BuildFailed: `make` ended/);
         assert.match(job.annotations[0]!["body"] as string, /BuildFailed[^]*store\.example\/log/);
+        assert.equal(builds.forgotten, 1);
         one.stopping.abort();
         await one.done;
         assert.deepEqual([elsewhere.state, other.state], ["scheduled", "scheduled"]);
