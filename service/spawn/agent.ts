@@ -1,5 +1,3 @@
-import { setTimeout as sleep } from "node:timers/promises";
-
 import { messageOf, UserError } from "../../contract/errors";
 import type { AgentApi } from "./agentApi";
 import { AgentApiError, permittedHeaders } from "./agentApi";
@@ -8,6 +6,7 @@ import { JobRun } from "./job";
 import type { JobBase } from "./jobRequest";
 import type { Job, Ping, RegisterRequest, Registration } from "./protocol";
 import { patience, persistently } from "./retry";
+import { isAborted, pause } from "./signals";
 import type { StateFile } from "./state";
 import { acceptedJob } from "./state";
 
@@ -251,13 +250,4 @@ export class SpawnAgent {
         const { api } = this.options;
         return api.as(token, endpoint ? endpoint : api.endpoint, permittedHeaders(headers));
     }
-}
-
-/** Asked anew after each wait, which a property's type does not know of. */
-function isAborted(signal: AbortSignal): boolean {
-    return signal.aborted;
-}
-
-async function pause(milliseconds: number, signal: AbortSignal): Promise<void> {
-    await sleep(milliseconds, undefined, { signal }).catch(() => undefined);
 }

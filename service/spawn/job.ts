@@ -1,5 +1,4 @@
 import * as path from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 
 import { messageOf, UserError } from "../../contract/errors";
 import type { BuildRecord } from "../build";
@@ -16,6 +15,7 @@ import type { JobBase } from "./jobRequest";
 import { jobBuild } from "./jobRequest";
 import type { Exit, Job } from "./protocol";
 import { patience, persistently } from "./retry";
+import { isAborted, pause } from "./signals";
 import type { JobState, StateFile } from "./state";
 
 /** Milliseconds between two looks at a build. */
@@ -92,10 +92,6 @@ export class JobRun {
             await this.finish(ending.exit, ending.text, ending.at);
         }
         return !leaving.aborted;
-    }
-
-    private get isLeaving(): boolean {
-        return this.context.leaving.aborted;
     }
 
     private get state(): JobState {
@@ -182,7 +178,7 @@ export class JobRun {
             }
             this.copy.pump();
             await this.checkCancelled(build);
-            await sleep(lookInterval, undefined, { signal: leaving }).catch(() => undefined);
+            await pause(lookInterval, leaving);
         }
     }
 
@@ -280,7 +276,7 @@ export class JobRun {
         if (failure === undefined) {
             const reason = exit.reason === undefined ? "" : ` (${exit.reason})`;
             say(`job ${id} finished: exit status ${exit.status}${reason}`);
-        } else if (this.isLeaving) {
+        } else if (isAborted(leaving)) {
             return;
         } else {
             // 401 or 422: it has finished already, or was taken from us. There is nobody left to tell.

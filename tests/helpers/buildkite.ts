@@ -205,7 +205,8 @@ export class BuildkiteServer {
             throw new Refused(422, `the agent is ${agent.state}`);
         }
         if (agent.action) {
-            return { action: agent.action };
+            // Not to be taken: agent/agent_worker_ping.go ignores a job that comes with a pause.
+            return { action: agent.action, job: { id: "of-a-paused-agent" } };
         }
         agent.job ??= this.assign(agent);
         return agent.job ? { job: { id: agent.job.id, state: agent.job.state } } : { action: "idle" };
