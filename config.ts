@@ -137,12 +137,7 @@ export function readSettings(
         ...readMirrors(read, where.usesPlatform && !hasOwnCluster(read), namespace),
         admission: readAdmission(read, target === "local" && !hasOwnCluster(read)),
         ...readEnvironmentSettings(config),
-        artifactDirectory: read.matching(
-            "artifactDirectory",
-            "bin",
-            relativePath,
-            "a path inside the working directory",
-        ),
+        artifactDirectory: readArtifactDirectory(read),
         imageName: read.matching("imageName", "ke-1-build", repositoryName, "a repository name: lower case, no tag"),
         exporterImage: read.matching("exporterImage", "", digestReference, "an image by digest: repository@sha256:…"),
         namespace,
@@ -176,6 +171,12 @@ export function readSettings(
         webhook: address(read, "webhook"),
         exports: readExports(read, read.text("pushgateway")),
     };
+}
+
+/** Empty for a build that hands back nothing. */
+function readArtifactDirectory(read: Reader): string {
+    const directory = read.matching("artifactDirectory", "bin", relativePath, "a path inside the working directory");
+    return read.flag("artifacts", true) ? directory : "";
 }
 
 /** What the target decides: the cluster, the registry and the store. */

@@ -11,6 +11,7 @@ import { beforeOperation } from "./launch";
 import { pipelineCommand } from "./pipeline";
 import { platformCommand } from "./platform";
 import { serviceCommands } from "./serve";
+import { spawnCommand } from "./spawn";
 import { stackCommands } from "./stack";
 import { watchCommand } from "./watch";
 
@@ -44,6 +45,7 @@ async function main(): Promise<void> {
         platformCommand(),
         ...serviceCommands(),
         watchCommand(),
+        spawnCommand(),
     ]) {
         program.addCommand(command);
     }

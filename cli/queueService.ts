@@ -12,6 +12,7 @@ import { Runner } from "../service/runner";
 import type { ServiceSettings } from "../service/settings";
 import { lockData } from "../service/dataLock";
 import { registerWebhooks } from "../service/http/webhooks";
+import type { SourceProvider } from "../service/sourceProvider";
 import { localSources, noSources } from "../service/sourceProvider";
 import { QueueStore } from "../service/store";
 import { ServiceTracing } from "../service/tracing";
@@ -25,6 +26,8 @@ import { lineOf } from "./watchView";
 
 export { watch } from "./watchActions";
 
+export { spawnAgents } from "./spawnAgents";
+
 /** A queue of builds, ready to be started. */
 export interface OpenQueue {
     readonly settings: ServiceSettings;
@@ -35,8 +38,15 @@ export interface OpenQueue {
     readonly close: () => void;
 }
 
-/** Opens the queue that a command's options describe; the platform is brought up where builds need it. */
-export async function openQueue(options: QueueOptions): Promise<OpenQueue> {
+/**
+ * Opens the queue that a command's options describe; the platform is brought up where builds need it.
+ *
+ * @param around what else is to be done with each source
+ */
+export async function openQueue(
+    options: QueueOptions,
+    around: (sources: SourceProvider) => SourceProvider = (sources) => sources,
+): Promise<OpenQueue> {
     const stack = stackSettings(options.cwd, options.stack);
     if (stack.needsPlatform && !(await platformIsUp())) {
         await platformUp();
@@ -59,7 +69,7 @@ export async function openQueue(options: QueueOptions): Promise<OpenQueue> {
     const unlock = lockData(settings.dataDirectory);
     const store = QueueStore.open(settings.dataDirectory);
     const tracing = await ServiceTracing.open(store.database);
-    const sources = watchedSources(settings.localSources ? localSources : noSources);
+    const sources = watchedSources(around(settings.localSources ? localSources : noSources));
     const runner = new Runner(settings, sources, process.env, tracing?.variables);
     const queue = new BuildQueue(store, runner, settings, () => `${blobEndpoint}/${blobContainer}`);
     tracing?.follow(queue);

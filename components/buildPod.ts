@@ -168,6 +168,7 @@ export function podSpecOf(args: BuildPodArgs, memoryLimit: string): k8s.types.in
                     { name: "KE1_COMMAND", value: JSON.stringify(args.command) },
                     { name: "KE1_IMAGE", value: args.image },
                     { name: "KE1_ARTIFACT_DIR", value: args.artifactDirectory },
+                    ...(args.artifactDirectory === "" && !args.step ? [{ name: "KE1_NO_ARTIFACTS", value: "1" }] : []),
                     ...stepVariables(args.step),
                     ...receiverEnvironment(args.exports),
                     field("KE1_JOB_NAMESPACE", "metadata.namespace"),

@@ -5,7 +5,7 @@ import { UserError } from "../contract/errors";
  * namespace, Secrets, who is told, the rules - are the service's own.
  */
 export const callerKeys: ReadonlySet<string> = new Set([
-    ...["command", "artifactDirectory", "image", "dockerfile", "pipeline", "pipelineVariables", "sourceMode"],
+    ...["command", "artifacts", "artifactDirectory", "image", "dockerfile", "pipeline", "pipelineVariables", "sourceMode"],
     ...["toolchainDockerfile", "environment", "environments", "initContainers", "sidecars", "logFiles", "metricsFile"],
     ...["cpuRequest", "memoryRequest", "memoryLimit", "memoryRetryLimit", "diskLimit", "retries", "extendedResources"],
     ...["nodeRequirements", "nodePreferences"],

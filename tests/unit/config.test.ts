@@ -54,6 +54,7 @@ describe("the configuration", () => {
                 "namespace",
                 "spot",
                 "dedicatedNodes",
+                "artifacts",
                 ...forEnvironments,
             ];
             // tests/unit/admission.test.ts
@@ -63,6 +64,7 @@ describe("the configuration", () => {
                 assert.deepEqual(read[key], declared.default, key);
             }
         }
+        assert.equal(settings({ artifacts: "false" }).artifactDirectory, "", "a build that hands back nothing");
         const none = { initContainers: [], sidecars: [], sidecarLimitSeconds: 60 };
         assert.deepEqual(read["companions"], none);
         assert.equal(read["environment"], undefined);

@@ -128,7 +128,7 @@ func FromEnvironment(getenv func(string) string) (Config, error) {
 	step, unfit := stepOf(getenv)
 	c.Step = step
 	problems = append(problems, unfit...)
-	if step != nil && getenv("KE1_ARTIFACT_DIR") == "" {
+	if (step != nil || getenv("KE1_NO_ARTIFACTS") != "") && getenv("KE1_ARTIFACT_DIR") == "" {
 		c.ArtifactDir = ""
 	}
 	if path := getenv("KE1_SIGNING_KEY_FILE"); path != "" {
