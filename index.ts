@@ -9,8 +9,11 @@ import { Admission } from "./components/admission";
 import { ArtifactStore } from "./components/artifactStore";
 import type * as azureComponents from "./components/azure";
 import { BuildIdentity } from "./components/buildIdentity";
+import type { BuildImageArgs } from "./components/buildImage";
 import { BuildImage } from "./components/buildImage";
 import { BuildJob } from "./components/buildJob";
+import { ClusterImage } from "./components/clusterImage";
+import { ClusterImageBuilder } from "./components/clusterImageBuilder";
 import { BuildNamespace } from "./components/buildNamespace";
 import { hasName } from "./components/egress";
 import { receiversOf } from "./components/exports";
@@ -96,17 +99,26 @@ const imagePullSecrets = [
     ...(settings.imagePullSecret === "" ? [] : [settings.imagePullSecret]),
 ];
 const credential = credentials.push && { server: registryHost(), ...credentials.push };
+const imageBuilder =
+    settings.imageBuilder &&
+    new ClusterImageBuilder(
+        "images",
+        {
+            settings: settings.imageBuilder,
+            ...{ maxPods: settings.maxPods, launchers: settings.launchers, rules: settings.admission.inCluster },
+        },
+        onCluster,
+    );
 const exporterImage =
     settings.exporterImage ||
     // No BUILD_TAG begins like this, and so no build's image has this name.
-    new BuildImage("_exporter", {
+    declareImage("_exporter", {
         imageName: `${settings.registry}/ke-1-exporter:${exporterVersion()}`,
         context: "exporter/image",
-        credential,
     }).reference;
 
 const mirror = mirrorPlan && declareMirror(mirrorPlan);
-const toolchains = new Map<string, BuildImage>();
+const toolchains = new Map<string, BuildImage | ClusterImage>();
 
 const launched = plans.map((plan) => {
     const image = imageOf(plan);
@@ -169,17 +181,31 @@ function readConfiguredPipeline(read: Settings, planned: readonly BuildPlan[]) {
 /** The image that a build runs in: with its source, or, where that comes from a mirror, without. */
 function imageOf(plan: BuildPlan): pulumi.Input<string> {
     if (!plan.checkout) {
-        return settings.image || new BuildImage(plan.buildTag, { ...planImage(settings, plan), credential }).reference;
+        return settings.image || declareImage(plan.buildTag, planImage(settings, plan)).reference;
     }
     const planned = planToolchain(settings, plan);
     if (typeof planned === "string") {
         return planned;
     }
-    const made =
-        toolchains.get(planned.imageName) ??
-        new BuildImage(`_${path.basename(planned.context)}`, { ...planned, credential });
+    const made = toolchains.get(planned.imageName) ?? declareImage(`_${path.basename(planned.context)}`, planned);
     toolchains.set(planned.imageName, made);
     return made.reference;
+}
+
+/** An image is built by Docker, or in the cluster. */
+function declareImage(name: string, image: BuildImageArgs): BuildImage | ClusterImage {
+    if (!imageBuilder || !settings.imageBuilder) {
+        return new BuildImage(name, { ...image, credential });
+    }
+    const { namespace: imageNamespace, ready } = imageBuilder;
+    return new ClusterImage(
+        name,
+        {
+            ...{ ...image, credential, builder: settings.imageBuilder, namespace: imageNamespace },
+            ...{ registry: settings.registry, kubeconfig: settings.kubeconfig, kubeContext: settings.kubeContext },
+        },
+        { dependsOn: [...ready] },
+    );
 }
 
 function declareMirror({ mirrors, image, secretOrigin }: MirrorPlan) {
