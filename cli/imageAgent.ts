@@ -11,6 +11,7 @@ import type { ImageBuild } from "../contract/imageBuild";
 import { packContext } from "../engine/providers/docker/buildContext";
 import { findCredential, registryOf } from "../engine/providers/docker/credentials";
 import { Cluster } from "../launcher/cluster";
+import { asksPlainlyForEpoch } from "../launcher/epochArgument";
 import type { ContextFile, PushCredential } from "../launcher/imageBuild";
 import { buildImageInCluster, ImageBuildFailure } from "../launcher/imageBuild";
 import { ImageLog } from "../launcher/imageLog";
@@ -48,7 +49,8 @@ export async function buildClusterImage(): Promise<void> {
             throw error;
         }
         log.showEnd();
-        process.stderr.write(`ImageBuildFailed: ${build.imageName}: ${error.message}\n`);
+        const reason = error.isBuilders && log.lastError !== "" ? log.lastError : error.message;
+        process.stderr.write(`ImageBuildFailed: ${build.imageName}: ${reason}\n`);
         process.exitCode = 1;
     } finally {
         fs.rmSync(directory, { recursive: true, force: true });
@@ -74,7 +76,8 @@ async function pack(build: ImageBuild, target: string): Promise<ContextFile> {
     });
     const written = fs.createWriteStream(target, { mode: 0o600 });
     await Promise.all([done, pipeline(stream, createGzip({ level: 1 }), hashing, written)]);
-    return { path: target, size, sha256: hash.digest("hex") };
+    const epochAsDefault = asksPlainlyForEpoch(fs.readFileSync(file, "utf8"));
+    return { path: target, size, sha256: hash.digest("hex"), epochAsDefault };
 }
 
 /** The stack's own, the embedded registry's, or the user's (`docker login`); none for a registry that asks for none. */

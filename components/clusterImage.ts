@@ -40,6 +40,7 @@ export class ClusterImage extends pulumi.ComponentResource {
                         builderImage: builder.image,
                         insecure: builder.insecure,
                         cache: builder.cache,
+                        reproducible: builder.reproducible,
                         seccomp: builder.seccomp,
                         appArmor: builder.appArmor,
                         cpuRequest: builder.cpuRequest,

@@ -100,7 +100,7 @@ function declareAccess(
                 { apiGroups: [""], resources: ["pods/log"], verbs: ["get"] },
                 // A websocket is asked for with get (https://kubernetes.io/docs/reference/access-authn-authz/authorization/).
                 { apiGroups: [""], resources: ["pods/attach"], verbs: ["get", "create"] },
-                { apiGroups: [""], resources: ["secrets"], verbs: ["create"] },
+                { apiGroups: [""], resources: ["secrets"], verbs: ["create", "delete"] },
                 { apiGroups: [""], resources: ["events"], verbs: ["get", "list"] },
             ],
         },

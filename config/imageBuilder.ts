@@ -18,6 +18,8 @@ export interface ImageBuilderSettings {
     readonly credentialFile: string;
     /** A tag; empty for no cache. */
     readonly cache: string;
+    /** Whether the files of layers get a fixed time, so that the same content is the same layer. */
+    readonly reproducible: boolean;
     /** A profile on the node, `unconfined`, or empty. */
     readonly seccomp: string;
     readonly appArmor: string;
@@ -96,6 +98,7 @@ export function readImageBuilderSettings(read: Reader, where: Where): ImageBuild
         ...{ registry, insecure },
         credentialFile: !where.ownRegistry && embedded ? embedded.credentialFile : "",
         cache: cache === "none" ? "" : cache,
+        reproducible: read.flag("imageReproducible", true),
         seccomp: read.matching("imageBuilderSeccomp", embedded?.seccompProfile ?? "", profile, profileMeaning),
         appArmor: read.matching("imageBuilderAppArmor", "", profile, profileMeaning),
         cpuRequest: read.matching("imageBuilderCpuRequest", "100m", quantity, "a quantity such as 500m or 2"),

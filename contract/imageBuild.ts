@@ -22,6 +22,8 @@ export interface ImagePod {
     readonly insecure: boolean;
     /** The tag of the layer cache, in the repository `<repository>-cache`; empty for none. */
     readonly cache: string;
+    /** Whether the files of layers get a fixed time, so that the same content is the same layer. */
+    readonly reproducible: boolean;
     /** A profile on the node, `unconfined`, or empty for what the node gives a pod that asks for none. */
     readonly seccomp: string;
     readonly appArmor: string;

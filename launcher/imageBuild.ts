@@ -33,6 +33,14 @@ export interface ContextFile extends PackedContext {
 /** An image was not built, for the reason that the message says in one line. */
 export class ImageBuildFailure extends Error {
     public override readonly name = "ImageBuildFailure";
+
+    /** @param isBuilders whether it is BuildKit's answer, which has said why */
+    public constructor(
+        message: string,
+        public readonly isBuilders = false,
+    ) {
+        super(message);
+    }
 }
 
 /** A pod that gets nowhere is given up after this, in seconds. */
@@ -63,7 +71,7 @@ export async function buildImageInCluster(
                 return digest;
             }
             if (client?.exitCode !== contextCutShort || attempt === attempts) {
-                throw new ImageBuildFailure(await run.why(client));
+                throw await run.failure(client);
             }
             observer.phase("the image's context was cut short; it is sent again");
         } finally {
@@ -156,8 +164,18 @@ class ImageRun {
         }
     }
 
-    /** Why there is no image, in one line, once the log's end was shown. */
-    public async why(client: Terminated | undefined): Promise<string> {
+    /** Why there is no image. */
+    public async failure(client: Terminated | undefined): Promise<ImageBuildFailure> {
+        const cause = await this.cause();
+        return new ImageBuildFailure(
+            cause ?? (client ? `buildctl ended with ${client.exitCode}` : this.podsEnd()),
+            cause === undefined && client !== undefined,
+        );
+    }
+
+    /** What is not the Dockerfile's doing. */
+    private async cause(): Promise<string | undefined> {
+        const client = this.client()?.state?.terminated;
         const builder = this.pod?.status?.initContainerStatuses?.find(({ name }) => name === builderContainer);
         const killed = [builder?.lastState?.terminated, builder?.state?.terminated].find(
             (state) => state?.reason === "OOMKilled",
@@ -174,25 +192,24 @@ class ImageRun {
             const last = said?.trimEnd().split("\n").slice(-2).join("; ");
             return `BuildKit does not start in the pod; docs/images.md says what it needs: ${last ?? ""}`;
         }
-        if (client) {
-            return `buildctl ended with ${client.exitCode}`;
-        }
+        return undefined;
+    }
+
+    private podsEnd(): string {
+        const condition = this.job?.status?.conditions?.find(({ type }) => type === "Failed");
         const reason = this.pod?.status?.reason ?? condition?.reason ?? "its pod is gone";
         return [reason, this.pod?.status?.message ?? condition?.message].filter(Boolean).join(": ");
     }
 
     /** Removes what was made in the cluster, of a build that is over or is to be. */
     public async end(): Promise<void> {
-        const ended = this.client()?.state?.terminated !== undefined;
+        const { namespace, name } = this;
+        // A credential is in the cluster for as long as it is needed; of a launcher that is killed, until the Job goes.
+        await this.core.deleteNamespacedSecret({ namespace, name }).catch(unlessMissing);
         // A Job that is over is left for its TTL, so that its log can be looked at.
-        if (!ended) {
-            await this.batch
-                .deleteNamespacedJob({ namespace: this.namespace, name: this.name, propagationPolicy: "Background" })
-                .catch((error: unknown) => {
-                    if ((error as { readonly code?: unknown }).code !== 404) {
-                        throw error;
-                    }
-                });
+        if (!this.client()?.state?.terminated) {
+            const propagationPolicy = "Background";
+            await this.batch.deleteNamespacedJob({ namespace, name, propagationPolicy }).catch(unlessMissing);
         }
     }
 
@@ -272,6 +289,12 @@ class ImageRun {
         }
         output.end();
         await lines;
+    }
+}
+
+function unlessMissing(error: unknown): void {
+    if ((error as { readonly code?: unknown }).code !== 404) {
+        throw error;
     }
 }
 

@@ -2,12 +2,15 @@ import type { V1Container, V1Job, V1Volume, V1VolumeMount } from "@kubernetes/cl
 
 import type { ImageBuild } from "../contract/imageBuild";
 import { builderCapabilities, builderContainer, clientContainer, imagePods } from "../contract/imageBuild";
+import { epochArgument, plainForSed } from "./epochArgument";
 
 /** The context as it is sent: a gzipped tar. */
 export interface PackedContext {
     readonly size: number;
     /** SHA-256, in hexadecimal. */
     readonly sha256: string;
+    /** Whether its Dockerfile is given the commit's time as a default (launcher/epochArgument.ts), and not as an argument. */
+    readonly epochAsDefault: boolean;
 }
 
 /** The user of BuildKit's rootless image. */
@@ -42,6 +45,7 @@ if ! echo "$KE1_CONTEXT_SHA256  $HOME/context.tar.gz" | sha256sum -c - >/dev/nul
 fi
 tar -xzf "$HOME/context.tar.gz" -C "$HOME/context"
 rm "$HOME/context.tar.gz"
+[ -z "$KE1_EPOCH" ] || sed -i "s/$KE1_EPOCH_ARGUMENT/ARG ${epochArgument}=$KE1_EPOCH/" "$HOME/context/$KE1_DOCKERFILE"
 tries=0
 until buildctl debug workers >/dev/null 2>&1; do
     tries=$((tries + 1))
@@ -82,6 +86,8 @@ export function imageJob(name: string, build: ImageBuild, context: PackedContext
                 spec: {
                     restartPolicy: "Never",
                     automountServiceAccountToken: false,
+                    // There is nothing to be saved of one that is ended.
+                    terminationGracePeriodSeconds: 2,
                     enableServiceLinks: false,
                     dnsPolicy: pod.clusterDns ? "ClusterFirst" : "Default",
                     nodeSelector: { "kubernetes.io/os": "linux", "kubernetes.io/arch": "amd64" },
@@ -157,7 +163,7 @@ function clientOf(build: ImageBuild, context: PackedContext): V1Container {
     return {
         name: clientContainer,
         image: pod.builderImage,
-        command: ["/bin/sh", "-c", clientScript, "sh", ...buildArguments(build)],
+        command: ["/bin/sh", "-c", clientScript, "sh", ...buildArguments(build, context)],
         ...{ stdin: true, stdinOnce: true },
         env: [
             { name: "BUILDKIT_HOST", value: address },
@@ -165,6 +171,9 @@ function clientOf(build: ImageBuild, context: PackedContext): V1Container {
             { name: "DOCKER_CONFIG", value: loginDirectory },
             { name: "KE1_CONTEXT_SIZE", value: String(context.size) },
             { name: "KE1_CONTEXT_SHA256", value: context.sha256 },
+            { name: "KE1_DOCKERFILE", value: build.dockerfile },
+            { name: "KE1_EPOCH", value: context.epochAsDefault ? (build.buildArgs[epochArgument] ?? "") : "" },
+            { name: "KE1_EPOCH_ARGUMENT", value: plainForSed },
         ],
         resources: {
             requests: { cpu: "10m", memory: "64Mi", "ephemeral-storage": "0" },
@@ -205,21 +214,22 @@ function configurationOf({ imageName, pushName, pod }: ImageBuild): string {
 }
 
 /** https://github.com/moby/buildkit#output, #export-cache */
-function buildArguments(build: ImageBuild): readonly string[] {
+function buildArguments(build: ImageBuild, context: PackedContext): readonly string[] {
     const { pushName, pod, buildArgs } = build;
     const output = [
         `type=image,name=${pushName},push=true`,
         // Which Docker of Debian 12 takes, and all else.
         "oci-mediatypes=false",
-        `source-date-epoch=${layerTime}`,
-        "rewrite-timestamp=true",
+        ...(pod.reproducible ? [`source-date-epoch=${layerTime}`, "rewrite-timestamp=true"] : []),
     ];
     const cache = `type=registry,ref=${pushName.replace(/:[^/:]*$/, "")}-cache:${pod.cache}`;
     return [
         ...["--progress=plain", "--frontend", "dockerfile.v0"],
         ...["--local", `context=${workDirectory}/context`, "--local", `dockerfile=${workDirectory}/context`],
         ...["--opt", `filename=${build.dockerfile}`, "--opt", "platform=linux/amd64"],
-        ...Object.entries(buildArgs).flatMap(([name, value]) => ["--opt", `build-arg:${name}=${value}`]),
+        ...Object.entries(buildArgs)
+            .filter(([name]) => name !== epochArgument || !context.epochAsDefault)
+            .flatMap(([name, value]) => ["--opt", `build-arg:${name}=${value}`]),
         ...["--output", output.join(",")],
         // What cannot be kept for the next time fails no build.
         ...(pod.cache === ""

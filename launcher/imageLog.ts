@@ -12,6 +12,7 @@ export class ImageLog {
     private shown = 0;
     private cut = false;
     private last: string[] = [];
+    private error = "";
 
     public constructor(private readonly write: (line: string) => void) {}
 
@@ -26,6 +27,7 @@ export class ImageLog {
         if (noise.test(line)) {
             return;
         }
+        this.error = /^error: (.+)$/.exec(line)?.[1] ?? this.error;
         if (!this.cut && this.shown + line.length < liveLimit) {
             this.shown += line.length + 1;
             this.write(line);
@@ -39,6 +41,11 @@ export class ImageLog {
         if (this.last.length > 2 * lastLines) {
             this.last = this.last.slice(-lastLines);
         }
+    }
+
+    /** What buildctl said last was wrong; empty when it said nothing. */
+    public get lastError(): string {
+        return this.error;
     }
 
     /** Shows the last lines, when they were not shown as they came: the error is there. */
