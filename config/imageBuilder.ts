@@ -1,6 +1,6 @@
 import { UserError } from "../contract/errors";
 import { digestReference, dnsLabel, quantity } from "../contract/patterns";
-import { readImageBuilder } from "../platform/imageBuilder";
+import { readImageBuilder } from "../platform/imageBuilderDescriptor";
 import type { Reader } from "./reader";
 
 /** Images are built in the cluster, without a Docker. */

@@ -5,8 +5,8 @@ import { UserError } from "../contract/errors";
 import { findGo } from "./binaries";
 import { ensureCgroup } from "./cgroups";
 import { daemonState, ensureDaemon } from "./daemon";
-import { makePrivateDirectory, makeWhole, readIfThere, writePrivateFile } from "./files";
-import { ke1Home } from "./home";
+import { makePrivateDirectory, makeWhole, writePrivateFile } from "./files";
+import { imageBuilderPath, readImageBuilder, type ImageBuilderDescriptor } from "./imageBuilderDescriptor";
 import { pushImage } from "./imagePush";
 import { imageRegistryCredentialFile, imageRegistryName, imageRegistrySpec } from "./imageRegistry";
 import { imageFiles, mirrors, pullImage, release, releaseTime, writeImage } from "./images";
@@ -18,34 +18,12 @@ import { showSteps, type Steps } from "./steps";
 import { removeTree } from "./teardown";
 import { moduleDirectory } from "./versions";
 
-/** `$KE1_HOME/image-builder.json`: what builds images in the embedded platform's cluster. No secrets. */
-export interface ImageBuilderDescriptor {
-    readonly version: 1;
-    /** What it was made from. */
-    readonly recipe: string;
-    /** By digest. */
-    readonly image: string;
-    /** The registry as pods reach it: host and port. */
-    readonly registry: string;
-    /** Path of a JSON file `{ "username": ..., "password": ... }`, 0600: who may push there. */
-    readonly credentialFile: string;
-    /** As a pod names it: relative to the kubelet's directory of profiles. */
-    readonly seccompProfile: string;
-}
-
 const programs = ["buildkitd", "buildctl"];
 /** What rootless BuildKit starts: the container runtime, and what makes a user namespace with more than one user. */
 const include = ["runc", "rootlesskit", "uidmap", "libcap2-bin", "ca-certificates"];
 const seccompProfile = "ke1/image-builder.json";
 const repository = "ke1-image-builder";
 const user = 1000;
-
-/** What the last `ensureImageBuilder` left; undefined when there is none. */
-export function readImageBuilder(home: string = ke1Home()): ImageBuilderDescriptor | undefined {
-    const text = readIfThere(descriptorPath(home));
-    const found = text === undefined ? undefined : (JSON.parse(text) as { readonly version?: unknown });
-    return found?.version === 1 ? (found as ImageBuilderDescriptor) : undefined;
-}
 
 /**
  * Makes what the embedded platform, which is up, needs to build images inside its cluster: compiles BuildKit and makes an
@@ -102,12 +80,8 @@ async function makeReady(settings: Settings, steps: Steps, signal?: AbortSignal)
         credentialFile: imageRegistryCredentialFile(settings),
         seccompProfile,
     };
-    writePrivateFile(descriptorPath(settings.home), JSON.stringify(descriptor, undefined, 2) + "\n");
+    writePrivateFile(imageBuilderPath(settings.home), JSON.stringify(descriptor, undefined, 2) + "\n");
     return descriptor;
-}
-
-function descriptorPath(home: string): string {
-    return join(home, "image-builder.json");
 }
 
 function seccompPath(settings: Settings): string {
