@@ -9,14 +9,12 @@ import { Admission } from "./components/admission";
 import { ArtifactStore } from "./components/artifactStore";
 import type * as azureComponents from "./components/azure";
 import { BuildIdentity } from "./components/buildIdentity";
-import type { BuildImageArgs } from "./components/buildImage";
-import { BuildImage } from "./components/buildImage";
 import { BuildJob } from "./components/buildJob";
-import { ClusterImage } from "./components/clusterImage";
-import { ClusterImageBuilder } from "./components/clusterImageBuilder";
 import { BuildNamespace } from "./components/buildNamespace";
 import { hasName } from "./components/egress";
 import { receiversOf } from "./components/exports";
+import type { DeclareImage } from "./components/images";
+import { imagesOf } from "./components/images";
 import { judgeBuilds } from "./components/judge";
 import { LaunchAccess } from "./components/launchAccess";
 import { PullSecret } from "./components/pullSecret";
@@ -99,16 +97,7 @@ const imagePullSecrets = [
     ...(settings.imagePullSecret === "" ? [] : [settings.imagePullSecret]),
 ];
 const credential = credentials.push && { server: registryHost(), ...credentials.push };
-const imageBuilder =
-    settings.imageBuilder &&
-    new ClusterImageBuilder(
-        "images",
-        {
-            settings: settings.imageBuilder,
-            ...{ maxPods: settings.maxPods, launchers: settings.launchers, rules: settings.admission.inCluster },
-        },
-        onCluster,
-    );
+const declareImage = imagesOf(settings, credential, onCluster);
 const exporterImage =
     settings.exporterImage ||
     // No BUILD_TAG begins like this, and so no build's image has this name.
@@ -118,7 +107,7 @@ const exporterImage =
     }).reference;
 
 const mirror = mirrorPlan && declareMirror(mirrorPlan);
-const toolchains = new Map<string, BuildImage | ClusterImage>();
+const toolchains = new Map<string, ReturnType<DeclareImage>>();
 
 const launched = plans.map((plan) => {
     const image = imageOf(plan);
@@ -190,22 +179,6 @@ function imageOf(plan: BuildPlan): pulumi.Input<string> {
     const made = toolchains.get(planned.imageName) ?? declareImage(`_${path.basename(planned.context)}`, planned);
     toolchains.set(planned.imageName, made);
     return made.reference;
-}
-
-/** An image is built by Docker, or in the cluster. */
-function declareImage(name: string, image: BuildImageArgs): BuildImage | ClusterImage {
-    if (!imageBuilder || !settings.imageBuilder) {
-        return new BuildImage(name, { ...image, credential });
-    }
-    const { namespace: imageNamespace, ready } = imageBuilder;
-    return new ClusterImage(
-        name,
-        {
-            ...{ ...image, credential, builder: settings.imageBuilder, namespace: imageNamespace },
-            ...{ registry: settings.registry, kubeconfig: settings.kubeconfig, kubeContext: settings.kubeContext },
-        },
-        { dependsOn: [...ready] },
-    );
 }
 
 function declareMirror({ mirrors, image, secretOrigin }: MirrorPlan) {

@@ -1,23 +1,19 @@
 import { randomBytes } from "node:crypto";
-import { createReadStream } from "node:fs";
 import { PassThrough } from "node:stream";
 import { setTimeout as delay } from "node:timers/promises";
 
 import type { V1ContainerStatus, V1Job, V1Pod } from "@kubernetes/client-node";
-import { Attach, BatchV1Api, CoreV1Api, PatchStrategy, setHeaderOptions } from "@kubernetes/client-node";
+import { BatchV1Api, CoreV1Api, PatchStrategy, setHeaderOptions } from "@kubernetes/client-node";
 
 import { messageOf } from "../contract/errors";
 import type { ImageBuild } from "../contract/imageBuild";
 import { builderContainer, clientContainer } from "../contract/imageBuild";
 import type { Cluster } from "./cluster";
+import type { PushCredential } from "./dockerConfig";
+import { dockerConfig } from "./dockerConfig";
 import type { PackedContext } from "./imageJob";
 import { builderNotStarted, contextCutShort, imageJob } from "./imageJob";
-
-/** Who one is to the registry. */
-export interface PushCredential {
-    readonly username: string;
-    readonly password: string;
-}
+import { sendInput } from "./standardInput";
 
 /** What a build of an image says while it goes on. */
 export interface ImageBuildObserver {
@@ -268,20 +264,9 @@ class ImageRun {
         const output = new PassThrough();
         const lines = showLines(output, this.observer);
         try {
-            const socket = await new Attach(this.cluster.configuration).attach(
-                ...([this.namespace, this.podName(), clientContainer] as const),
-                ...([output, output, new PassThrough(), false] as const),
-            );
-            signal.addEventListener("abort", () => socket.close());
-            const closed = new Promise<void>((resolve) => socket.addEventListener("close", () => resolve()));
-            for await (const chunk of createReadStream(this.context.path, { highWaterMark: 32 * 1024 })) {
-                if (socket.readyState !== socket.OPEN) {
-                    break;
-                }
-                // Each is taken before the next is read: a context never has to fit into memory.
-                await send(socket, chunk as Buffer);
-            }
-            await closed;
+            const { namespace } = this;
+            const target = { namespace, pod: this.podName(), container: clientContainer };
+            await sendInput(this.cluster.configuration, target, this.context.path, output, signal);
         } catch (error) {
             if (!signal.aborted) {
                 this.observer.phase(`image: the connection to its pod broke: ${messageOf(error)}`);
@@ -296,18 +281,6 @@ function unlessMissing(error: unknown): void {
     if ((error as { readonly code?: unknown }).code !== 404) {
         throw error;
     }
-}
-
-type Socket = Awaited<ReturnType<Attach["attach"]>>;
-
-/** A piece of the standard input: https://github.com/kubernetes/kubernetes/blob/master/staging/src/k8s.io/streaming/pkg/httpstream/wsstream/doc.go */
-async function send(socket: Socket, chunk: Buffer): Promise<void> {
-    const piece = Buffer.concat([Buffer.of(0), chunk]);
-    await new Promise<void>((resolve, reject) => {
-        (socket as unknown as { send(data: Buffer, done: (error?: Error) => void): void }).send(piece, (error) =>
-            error ? reject(error) : resolve(),
-        );
-    });
 }
 
 async function showLines(output: PassThrough, observer: ImageBuildObserver): Promise<void> {
@@ -325,12 +298,4 @@ async function showLines(output: PassThrough, observer: ImageBuildObserver): Pro
 
 function isOver(job: V1Job): boolean {
     return job.status?.conditions?.some(({ type, status }) => type === "Failed" && status === "True") ?? false;
-}
-
-/** https://github.com/docker/cli/blob/master/docs/reference/commandline/login.md */
-function dockerConfig(image: string, { username, password }: PushCredential): string {
-    const host = image.split("/", 1)[0] ?? "";
-    // Docker Hub has always had an address of its own there.
-    const server = ["docker.io", "index.docker.io"].includes(host) ? "https://index.docker.io/v1/" : host;
-    return JSON.stringify({ auths: { [server]: { auth: Buffer.from(`${username}:${password}`).toString("base64") } } });
 }

@@ -207,7 +207,7 @@ function profile(name: string): { readonly type: string; readonly localhostProfi
 
 /** https://docs.docker.com/build/buildkit/toml-configuration/ */
 function configurationOf({ imageName, pushName, pod }: ImageBuild): string {
-    const [here = "", there = ""] = [hostOf(imageName), hostOf(pushName)];
+    const [here, there] = [hostOf(imageName), hostOf(pushName)];
     const mirror = here === there ? "" : `[registry."${here}"]\nmirrors = ["${there}"]\n`;
     // It ends with the image: there is nothing to make room for.
     return `[worker.oci]\ngc = false\n${mirror}${pod.insecure ? `[registry."${there}"]\nhttp = true\n` : ""}`;

@@ -11,6 +11,7 @@ import { pushImage } from "./imagePush";
 import { imageRegistryCredentialFile, imageRegistryName, imageRegistrySpec } from "./imageRegistry";
 import { imageFiles, mirrors, pullImage, release, releaseTime, writeImage } from "./images";
 import { withLock } from "./lock";
+import { ensurePodNetwork } from "./network";
 import { registryName } from "./registry";
 import { run } from "./run";
 import { readSettings, type Settings } from "./settings";
@@ -68,6 +69,7 @@ async function makeReady(settings: Settings, steps: Steps, signal?: AbortSignal)
     const image = `${registry}/${repository}@${digest}`;
     await steps.step("image builder", async () => {
         await pullImage(settings, image, signal);
+        await ensurePodNetwork(settings);
         await ensureDaemon(settings, await imageRegistrySpec(settings), signal);
     });
     makePrivateDirectory(join(settings.home, "kubelet", "seccomp", "ke1"));

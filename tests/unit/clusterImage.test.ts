@@ -3,6 +3,7 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 
 import { readSettings } from "../../config";
+import type { ImageBuilderSettings } from "../../config/imageBuilder";
 import { officialImage } from "../../config/imageBuilder";
 import type { ImageBuild } from "../../contract/imageBuild";
 import { asksPlainlyForEpoch } from "../../launcher/epochArgument";
@@ -15,7 +16,7 @@ import { TemporaryDirectory, TemporaryRepository } from "../helpers/temporary";
 const own = { imageBuilder: "cluster", kubeContext: "aks", registry: "ghcr.io/kerbodyne", blobEndpoint: "https://b" };
 
 describe("the configuration of imageBuilder", () => {
-    const read = (config: Record<string, string>) => {
+    const read = (config: Readonly<Record<string, string>>): ImageBuilderSettings | undefined => {
         const get = (key: string) => config[key];
         return readSettings({ get }, { project: "ke-1-build", stack: "dev" }, {}).imageBuilder;
     };
@@ -29,17 +30,17 @@ describe("the configuration of imageBuilder", () => {
         const builder = read(own);
         assert.equal(builder?.image, officialImage);
         assert.match(officialImage, /@sha256:[0-9a-f]{64}$/);
-        assert.equal(builder?.namespace, "ke-1-build-dev-images");
-        assert.equal(builder?.registry, "ghcr.io/kerbodyne");
-        assert.equal(builder?.insecure, false);
-        assert.equal(builder?.credentialFile, "");
+        assert.equal(builder.namespace, "ke-1-build-dev-images");
+        assert.equal(builder.registry, "ghcr.io/kerbodyne");
+        assert.equal(builder.insecure, false);
+        assert.equal(builder.credentialFile, "");
     });
 
     it("takes the registry's address in the cluster, without TLS only where it says so", () => {
         const local = { ...own, registry: "localhost:5001", imageRegistry: "http://kind-registry:5000" };
         const builder = read(local);
         assert.equal(builder?.registry, "kind-registry:5000");
-        assert.equal(builder?.insecure, true);
+        assert.equal(builder.insecure, true);
         assert.equal(read({ ...local, imageRegistry: "kind-registry:5000" })?.insecure, false);
     });
 
