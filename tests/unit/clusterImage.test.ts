@@ -2,6 +2,8 @@ import * as assert from "node:assert/strict";
 import * as fs from "node:fs";
 import * as path from "node:path";
 
+import { parse } from "yaml";
+
 import { readSettings } from "../../config";
 import type { ImageBuilderSettings } from "../../config/imageBuilder";
 import { officialImage } from "../../config/imageBuilder";
@@ -34,6 +36,22 @@ describe("the configuration of imageBuilder", () => {
         assert.equal(builder.registry, "ghcr.io/kerbodyne");
         assert.equal(builder.insecure, false);
         assert.equal(builder.credentialFile, "");
+    });
+
+    it("has the defaults that Pulumi.yaml documents", () => {
+        const file = path.join(__dirname, "../../Pulumi.yaml");
+        const { config } = parse(fs.readFileSync(file, "utf8")) as {
+            readonly config: Readonly<Record<string, { readonly default: unknown }>>;
+        };
+        const documented = Object.entries(config)
+            .filter(([key]) => /^image(Builder.+|Registry|Cache|Reproducible)$/.test(key))
+            .map(([key, { default: byDefault }]) => [
+                key,
+                typeof byDefault === "string" ? byDefault : JSON.stringify(byDefault),
+            ]);
+        assert.equal(documented.length, 13);
+        assert.deepEqual(read({ ...own, ...Object.fromEntries(documented) }), read(own));
+        assert.equal(config["imageBuilder"]?.default, "docker");
     });
 
     it("takes the registry's address in the cluster, without TLS only where it says so", () => {
