@@ -7,6 +7,8 @@ import type { AdmissionSettings } from "./config/admission";
 import { readAdmission } from "./config/admission";
 import type { AzureSettings } from "./config/azure";
 import { guid, readAzureSettings } from "./config/azure";
+import type { ImageBuilderSettings } from "./config/imageBuilder";
+import { readImageBuilderSettings } from "./config/imageBuilder";
 import type { EnvironmentSettings } from "./config/buildEnvironment";
 import { readEnvironmentSettings, withEnvironment } from "./config/buildEnvironment";
 import type { Environments } from "./config/environments";
@@ -49,6 +51,8 @@ export interface Settings extends SourceSettings, Placement, MirrorSettings, Env
     readonly baseImage: string;
     /** Empty, or a reference by digest. */
     readonly exporterImage: string;
+    /** Present where images are built in the cluster, and not by a Docker. */
+    readonly imageBuilder?: ImageBuilderSettings;
     readonly registry: string;
     /** Empty for KUBECONFIG or ~/.kube/config. */
     readonly kubeconfig: string;
@@ -140,6 +144,10 @@ export function readSettings(
         artifactDirectory: readArtifactDirectory(read),
         imageName: read.matching("imageName", "ke-1-build", repositoryName, "a repository name: lower case, no tag"),
         exporterImage: read.matching("exporterImage", "", digestReference, "an image by digest: repository@sha256:…"),
+        imageBuilder: readImageBuilderSettings(read, {
+            ...{ namespace, registry: where.registry },
+            ...{ ownCluster: target === "azure" || hasOwnCluster(read), ownRegistry: read.text("registry") !== "" },
+        }),
         namespace,
         createNamespace: read.flag("createNamespace", true),
         imagePullSecret: read.matching("imagePullSecret", "", dnsLabel, "the name of a Secret in the namespace"),

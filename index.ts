@@ -9,11 +9,12 @@ import { Admission } from "./components/admission";
 import { ArtifactStore } from "./components/artifactStore";
 import type * as azureComponents from "./components/azure";
 import { BuildIdentity } from "./components/buildIdentity";
-import { BuildImage } from "./components/buildImage";
 import { BuildJob } from "./components/buildJob";
 import { BuildNamespace } from "./components/buildNamespace";
 import { hasName } from "./components/egress";
 import { receiversOf } from "./components/exports";
+import type { DeclareImage } from "./components/images";
+import { imagesOf } from "./components/images";
 import { judgeBuilds } from "./components/judge";
 import { LaunchAccess } from "./components/launchAccess";
 import { PullSecret } from "./components/pullSecret";
@@ -96,17 +97,17 @@ const imagePullSecrets = [
     ...(settings.imagePullSecret === "" ? [] : [settings.imagePullSecret]),
 ];
 const credential = credentials.push && { server: registryHost(), ...credentials.push };
+const declareImage = imagesOf(settings, credential, onCluster);
 const exporterImage =
     settings.exporterImage ||
     // No BUILD_TAG begins like this, and so no build's image has this name.
-    new BuildImage("_exporter", {
+    declareImage("_exporter", {
         imageName: `${settings.registry}/ke-1-exporter:${exporterVersion()}`,
         context: "exporter/image",
-        credential,
     }).reference;
 
 const mirror = mirrorPlan && declareMirror(mirrorPlan);
-const toolchains = new Map<string, BuildImage>();
+const toolchains = new Map<string, ReturnType<DeclareImage>>();
 
 const launched = plans.map((plan) => {
     const image = imageOf(plan);
@@ -169,15 +170,13 @@ function readConfiguredPipeline(read: Settings, planned: readonly BuildPlan[]) {
 /** The image that a build runs in: with its source, or, where that comes from a mirror, without. */
 function imageOf(plan: BuildPlan): pulumi.Input<string> {
     if (!plan.checkout) {
-        return settings.image || new BuildImage(plan.buildTag, { ...planImage(settings, plan), credential }).reference;
+        return settings.image || declareImage(plan.buildTag, planImage(settings, plan)).reference;
     }
     const planned = planToolchain(settings, plan);
     if (typeof planned === "string") {
         return planned;
     }
-    const made =
-        toolchains.get(planned.imageName) ??
-        new BuildImage(`_${path.basename(planned.context)}`, { ...planned, credential });
+    const made = toolchains.get(planned.imageName) ?? declareImage(`_${path.basename(planned.context)}`, planned);
     toolchains.set(planned.imageName, made);
     return made.reference;
 }

@@ -17,6 +17,9 @@ export function agentCommands(): Command[] {
             .description("(run by the program) the embedded platform's directory for mirrors")
             .addCommand(new Command("make").action(async () => (await mirrorActions()).makeMirrorDirectory()))
             .addCommand(new Command("remove").action(async () => (await mirrorActions()).removeMirrorDirectory())),
+        new Command("image-build")
+            .description("(run by the program) build an image in the cluster")
+            .action(async () => (await import("./imageAgent")).buildClusterImage()),
         new Command("await")
             .description("(run by the program) wait for a build's outcome")
             .action(async () => (await actions()).awaitJob()),

@@ -28,6 +28,9 @@ async function buildImages(options: { readonly stack: string; readonly cwd: stri
     if (settings.image !== "") {
         throw new UserError("the stack's configuration gives the image by digest; there is nothing to build");
     }
+    if (settings.imageBuilder) {
+        throw new UserError("imageBuilder is cluster, where `ke1 up` builds the image; `ke1 image` builds with Docker");
+    }
     const provider = dockerPackage.open({}, process.env);
     for (const plan of planBuilds(settings, stack.projectDirectory)) {
         const image = planImage(settings, plan);

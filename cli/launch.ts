@@ -3,9 +3,12 @@ import { getCompileCacheDir } from "node:module";
 import { judgeBuilds } from "../components/judge";
 import { readSourceSettings } from "../config";
 import { UserError } from "../contract/errors";
+import { buildsImagesOnPlatform } from "../config/imageBuilder";
 import { planMirrors } from "../config/mirror";
+import { Reader } from "../config/reader";
 import { checkedOut, planBuilds } from "../source/plan";
 import { platformIsUp, platformUp } from "../platform";
+import { ensureImageBuilder } from "../platform/imageBuilder";
 import { readDescriptor } from "../platform/descriptor";
 import { stackSettings } from "./settings";
 
@@ -39,6 +42,9 @@ export async function beforeOperation(operation: Operation): Promise<NodeJS.Proc
     const plans = builds ? planBuilds(readSourceSettings(stack.config), stack.projectDirectory) : [];
     if (stack.needsPlatform && !(await platformIsUp())) {
         await platformUp();
+    }
+    if (builds && buildsImagesOnPlatform(new Reader(stack.config))) {
+        await ensureImageBuilder();
     }
     if (builds) {
         const settings = stack.read();

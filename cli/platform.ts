@@ -1,5 +1,6 @@
 import { Command } from "commander";
 import { UserError } from "../contract/errors";
+import { ensureImageBuilder } from "../platform/imageBuilder";
 import { platformDown, platformStatus, platformUp, readDescriptor, type PartStatus } from "../platform/index";
 
 /** `ke1 platform up | status | down | env`. */
@@ -11,6 +12,15 @@ export function platformCommand(): Command {
         .command("up")
         .description("start what does not run of it; the first time it is compiled, which takes some minutes")
         .action(up);
+    command
+        .command("image-builder")
+        .description(
+            "make ready what builds images in the cluster (imageBuilder: cluster), as `ke1 up` does for a stack",
+        )
+        .action(async () => {
+            await platformUp({ quiet: true });
+            await ensureImageBuilder();
+        });
     command
         .command("status")
         .description("show the state of each part")

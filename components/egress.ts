@@ -55,9 +55,9 @@ export function declareEgress(
     );
 }
 
-type EgressRule = k8s.types.input.networking.v1.NetworkPolicyEgressRule;
+export type EgressRule = k8s.types.input.networking.v1.NetworkPolicyEgressRule;
 
-const clusterDns: EgressRule = {
+export const clusterDns: EgressRule = {
     to: [
         {
             namespaceSelector: { matchLabels: { "kubernetes.io/metadata.name": "kube-system" } },
@@ -78,18 +78,20 @@ const clusterDns: EgressRule = {
 const notTheInternet = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "169.254.0.0/16"];
 const platformAddress = "168.63.129.16/32";
 
+/** What is on the internet, for everybody. */
+export const internet = { ipBlock: { cidr: "0.0.0.0/0", except: [...notTheInternet, platformAddress] } };
+
 /** `<service>.<namespace>.svc`: the namespace, as the policy sees pods and not the Service in front of them. */
 function serviceNamespace(endpoint: string): string | undefined {
     return /^[^.]+\.([^.]+)\.svc(\.cluster\.local)?$/.exec(new URL(endpoint).hostname)?.[1];
 }
 
-function egressTo(endpoint: string, privateAddresses: readonly string[]): EgressRule {
+export function egressTo(endpoint: string, privateAddresses: readonly string[]): EgressRule {
     const service = serviceNamespace(endpoint);
     if (service !== undefined) {
         const namespaceSelector = { matchLabels: { "kubernetes.io/metadata.name": service } };
         return { to: [{ namespaceSelector }], ports: [{ protocol: "TCP", port: portOf(endpoint) }] };
     }
-    const internet = { ipBlock: { cidr: "0.0.0.0/0", except: [...notTheInternet, platformAddress] } };
     const named = [internet, ...privateAddresses.map((cidr) => ({ ipBlock: { cidr } }))];
     const to = hasName(endpoint) ? named : [{ ipBlock: { cidr: `${new URL(endpoint).hostname}/32` } }];
     return { to, ports: [{ protocol: "TCP", port: portOf(endpoint) }] };

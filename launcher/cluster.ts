@@ -68,6 +68,11 @@ export class Cluster {
         return this.config.makeApiClient(api);
     }
 
+    /** For what has no API client: a connection to a container. */
+    public get configuration(): KubeConfig {
+        return this.config;
+    }
+
     /** The Job, or undefined when there is none. */
     public async job(namespace: string, name: string): Promise<V1Job | undefined> {
         return undefinedIfMissing(this.batch.readNamespacedJob({ namespace, name }));

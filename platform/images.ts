@@ -15,7 +15,9 @@ import { run } from "./run";
 import type { Settings } from "./settings";
 import { removeTree } from "./teardown";
 
-const release = "bookworm";
+/** Debian 12, and the time of its release: the same packages make the same image. */
+export const release = "bookworm";
+export const releaseTime = "1686355200";
 const include = ["make", "gcc", "libc6-dev", "git", "ca-certificates"];
 const baseRepository = "ke1-base";
 
@@ -49,8 +51,7 @@ export async function ensureBaseImage(settings: Settings, signal?: AbortSignal):
                 ...mirrors(),
             ],
             {
-                // A fixed time, that of Debian 12's release: the same packages make the same image.
-                env: { ...process.env, TMPDIR: work, SOURCE_DATE_EPOCH: "1686355200" },
+                env: { ...process.env, TMPDIR: work, SOURCE_DATE_EPOCH: releaseTime },
                 group: ensureCgroup(settings, "tools"),
                 signal,
             },
@@ -88,7 +89,7 @@ export async function pullImage(settings: Settings, image: string, signal?: Abor
 }
 
 /** Makes the files of an image of one layer, https://github.com/opencontainers/image-spec/blob/v1.1.0/manifest.md. */
-async function writeImage(directory: string, tar: string, config: object): Promise<void> {
+export async function writeImage(directory: string, tar: string, config: object): Promise<void> {
     const [diff, layer] = [createHash("sha256"), createHash("sha256")];
     const files = imageFiles(directory);
     await pipeline(
@@ -127,7 +128,7 @@ async function writeImage(directory: string, tar: string, config: object): Promi
     await writeFile(files.manifest, JSON.stringify(manifest));
 }
 
-function imageFiles(directory: string): ImageFiles {
+export function imageFiles(directory: string): ImageFiles {
     return {
         layer: join(directory, "layer.tar.gz"),
         config: join(directory, "config.json"),
@@ -145,7 +146,7 @@ function hashing(hash: { update(chunk: Buffer): unknown }): Transform {
 }
 
 /** Without any, mmdebstrap takes Debian's own, with updates and security. */
-function mirrors(): readonly string[] {
+export function mirrors(): readonly string[] {
     const mirror = process.env["KE1_DEBIAN_MIRROR"];
     return mirror
         ? [

@@ -14,7 +14,7 @@ interface Rule {
 }
 
 /**
- * Makes the bridge that pods are on, with the machine's address on it, and lets them reach the blob store there also
+ * Makes the bridge that pods are on, with the machine's address on it, and lets them reach the blob store there, and the registry, also
  * where a firewall drops what it does not know. Nothing is routed out of it.
  */
 export async function ensurePodNetwork(settings: Settings): Promise<void> {
@@ -136,8 +136,12 @@ function commentOf(settings: Settings): string {
 }
 
 function podRules({ pods, ports }: Settings): readonly Rule[] {
-    const store = ["-i", pods.bridge, "-d", pods.address, "-p", "tcp", "--dport", String(ports.blob), "-j", "ACCEPT"];
-    return [{ table: "filter", chain: "INPUT", match: store }];
+    // The second is that of pods that build images; nothing answers there unless some do.
+    return [ports.blob, ports.imageRegistry].map((port) => ({
+        table: "filter",
+        chain: "INPUT",
+        match: ["-i", pods.bridge, "-d", pods.address, "-p", "tcp", "--dport", String(port), "-j", "ACCEPT"],
+    }));
 }
 
 function dockerRules({ docker }: Settings): readonly Rule[] {

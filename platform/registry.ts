@@ -12,9 +12,13 @@ export function registryName(settings: Settings): string {
     return `localhost:${settings.ports.registry}`;
 }
 
+export function registryDirectory(settings: Settings): string {
+    return join(settings.home, "registry");
+}
+
 export function registrySpec(settings: Settings): DaemonSpec {
     const program = requireProgram("docker-registry");
-    const directory = join(settings.home, "registry");
+    const directory = registryDirectory(settings);
     const config = join(directory, "config.yaml");
     const port = settings.ports.registry;
     const content = stringify({
@@ -37,7 +41,7 @@ export function registrySpec(settings: Settings): DaemonSpec {
 }
 
 /** Signs the state of uploads under way. */
-function secretOf(directory: string): string {
+export function secretOf(directory: string): string {
     const path = join(directory, "secret");
     const found = readIfThere(path);
     if (found !== undefined) {

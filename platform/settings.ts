@@ -14,6 +14,7 @@ export const variables = {
     KE1_SERVICE_SUBNET: "10.79.0.0/16",
     KE1_API_PORT: "6443",
     KE1_REGISTRY_PORT: "5000",
+    KE1_IMAGE_REGISTRY_PORT: "5001",
     KE1_BLOB_PORT: "10000",
     KE1_KUBELET_PORT: "10250",
     KE1_KUBELET_HEALTH_PORT: "10248",
@@ -53,6 +54,7 @@ export interface Settings {
     readonly ports: {
         readonly api: number;
         readonly registry: number;
+        readonly imageRegistry: number;
         readonly blob: number;
         readonly kubelet: number;
         readonly kubeletHealth: number;
@@ -79,6 +81,7 @@ export function resolveSettings(home: string, choices: Choices): Settings {
     const ports = {
         api: port("KE1_API_PORT", value("KE1_API_PORT")),
         registry: port("KE1_REGISTRY_PORT", value("KE1_REGISTRY_PORT")),
+        imageRegistry: port("KE1_IMAGE_REGISTRY_PORT", value("KE1_IMAGE_REGISTRY_PORT")),
         blob: port("KE1_BLOB_PORT", value("KE1_BLOB_PORT")),
         kubelet: port("KE1_KUBELET_PORT", value("KE1_KUBELET_PORT")),
         kubeletHealth: port("KE1_KUBELET_HEALTH_PORT", value("KE1_KUBELET_HEALTH_PORT")),

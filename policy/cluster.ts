@@ -1,5 +1,6 @@
 import { BlockList, isIPv4 } from "node:net";
 
+import { imagePods } from "../contract/imageBuild";
 import { exactType, policy, shown } from "./rule";
 
 const enforce = "pod-security.kubernetes.io/enforce";
@@ -10,12 +11,20 @@ export const namespace = policy<{ readonly metadata?: { readonly labels?: Readon
     types: exactType("kubernetes:core/v1:Namespace"),
     examine: ({ metadata }, check) => {
         check(() =>
-            metadata?.labels?.[enforce] === "restricted"
+            metadata?.labels?.[enforce] === "restricted" || isForImages(metadata?.labels ?? {})
                 ? undefined
                 : `label the namespace ${enforce}=restricted (it is ${shown(metadata?.labels?.[enforce])}): it would take pods with privileges`,
         );
     },
 });
+
+/**
+ * Rootless BuildKit needs what `restricted` forbids, and nothing that `baseline` does (docs/images.md). No other namespace is
+ * let off, and this one from no more.
+ */
+function isForImages(labels: Readonly<Record<string, string>>): boolean {
+    return labels[enforce] === "baseline" && Object.entries(imagePods).every(([name, value]) => labels[name] === value);
+}
 
 /**
  * Where a node of Azure hands out its own identity and settings

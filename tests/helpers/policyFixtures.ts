@@ -132,6 +132,16 @@ export const right = {
             metadata: { name: "builds", labels: { [enforce]: "restricted" } },
         } satisfies k8s.core.v1.NamespaceArgs,
     },
+    /** Where images are built. */
+    ImageNamespace: {
+        type: "kubernetes:core/v1:Namespace",
+        inputs: {
+            metadata: {
+                name: "images",
+                labels: { [enforce]: "baseline", "app.kubernetes.io/component": "image-build" },
+            },
+        } satisfies k8s.core.v1.NamespaceArgs,
+    },
     DenyAll: {
         type: "kubernetes:networking.k8s.io/v1:NetworkPolicy",
         inputs: {

@@ -130,6 +130,12 @@ const cluster: readonly Loosened[] = [
     ["AdmissionBinding", "spec.paramRef.parameterNotFoundAction", "Allow", /set spec.paramRef.parameterNotFoundAction/],
     ["AdmissionBinding", "spec.matchResources", absent, /name the builds' namespace in spec.matchResources/],
     ["Namespace", "metadata.labels", {}, /label the namespace .*enforce=restricted \(it is not set\)/],
+    [
+        "Namespace",
+        "metadata.labels",
+        { [declared.enforce]: "privileged", "app.kubernetes.io/component": "image-build" },
+        /\(it is "privileged"\)/,
+    ],
     ["Namespace", "metadata.labels", { [declared.enforce]: "baseline" }, /\(it is "baseline"\)/],
     ["NetworkPolicy", "spec.egress", [{}], /lets out to everywhere/],
     ["NetworkPolicy", "spec.egress.0.to", absent, /lets out to everywhere/],
