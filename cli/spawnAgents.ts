@@ -1,6 +1,4 @@
 import * as fs from "node:fs";
-import * as path from "node:path";
-import { DatabaseSync } from "node:sqlite";
 
 import { UserError } from "../contract/errors";
 import { JobBuilds } from "../service/spawn/builds";
@@ -14,8 +12,7 @@ import type { SpawnOptions } from "./spawn";
 export async function spawnAgents(options: SpawnOptions, open: typeof openQueue): Promise<void> {
     const token = readToken(options.tokenFile);
     const endpoint = checkedEndpoint(options.endpoint);
-    const unlock = lock(path.resolve(options.data));
-    const { settings, store, queue } = await open({ ...options, parallel: options.spawn }, withOwnTag);
+    const { settings, queue, tracing, close } = await open({ ...options, parallel: options.spawn }, withOwnTag);
     const [stopping, leaving] = [new AbortController(), new AbortController()];
     const told = () => {
         if (stopping.signal.aborted) {
@@ -43,8 +40,8 @@ export async function spawnAgents(options: SpawnOptions, open: typeof openQueue)
         }
     } finally {
         await queue.stop();
-        store.close();
-        unlock();
+        await tracing?.close();
+        close();
     }
 }
 
@@ -84,19 +81,4 @@ function checkedEndpoint(endpoint: string): string {
         throw new UserError("--endpoint must be https: the agent token would be sent in the clear");
     }
     return endpoint;
-}
-
-/** Two processes on one queue would run each build twice. SQLite's lock ends with its process, however that ends. */
-function lock(directory: string): () => void {
-    fs.mkdirSync(directory, { recursive: true, mode: 0o700 });
-    const file = path.join(directory, "spawn.lock");
-    fs.closeSync(fs.openSync(file, "a", 0o600));
-    const database = new DatabaseSync(file, { timeout: 0 });
-    try {
-        database.exec("PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE;");
-    } catch {
-        database.close();
-        throw new UserError(`another ke1 spawn works with ${directory}; give this one a --data of its own`);
-    }
-    return () => database.close();
 }
