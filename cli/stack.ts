@@ -73,7 +73,7 @@ export async function operate(
     const extra = await hooks.beforeOperation?.({ kind, stack, projectDirectory: project.root, configFile });
     const preview = kind === "preview";
     const color = process.stderr.isTTY && !process.env.NO_COLOR && process.env.TERM !== "dumb";
-    const display = createDisplay(process.stderr, preview, color);
+    const display = createDisplay(process.stderr, preview, color, process.env.KE1_ALL_OUTPUT === "1");
     const interrupts: (() => void)[] = [];
     const onSignal = (): void => {
         if (interrupts.length === 0) {
