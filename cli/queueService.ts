@@ -7,7 +7,7 @@ import { createServer } from "../service/http/server";
 import { BuildQueue } from "../service/queue";
 import { Runner } from "../service/runner";
 import type { ServiceSettings } from "../service/settings";
-import { localSources, noSources } from "../service/sourceProvider";
+import { serviceSources } from "../service/sources/provider";
 import { QueueStore } from "../service/store";
 import { addToken as makeToken } from "../service/tokens";
 import { openStore } from "./context";
@@ -27,7 +27,7 @@ export async function openQueue(options: QueueOptions): Promise<OpenQueue> {
     if (stack.needsPlatform && !(await platformIsUp())) {
         await platformUp();
     }
-    const { blobEndpoint, blobContainer } = stack.read();
+    const { blobEndpoint, blobContainer, registry, imageName } = stack.read();
     const settings: ServiceSettings = {
         dataDirectory: path.resolve(options.data),
         projectDirectory: stack.projectDirectory,
@@ -43,13 +43,18 @@ export async function openQueue(options: QueueOptions): Promise<OpenQueue> {
         ke1: [process.execPath, process.argv[1] ?? ""],
     };
     const store = QueueStore.open(settings.dataDirectory);
-    const runner = new Runner(settings, settings.localSources ? localSources : noSources);
+    const runner = new Runner(settings, serviceSources(settings, { registry, imageName }));
     const queue = new BuildQueue(store, runner, settings, () => `${blobEndpoint}/${blobContainer}`);
     return { settings, store, queue };
 }
 
 /** Serves until it is told to end; the builds that run then go on in the cluster, and are taken up at the next start. */
 export async function serve(options: ServeOptions): Promise<void> {
+    if (options.openShuttle && !["127.0.0.1", "::1", "localhost"].includes(options.listen)) {
+        throw new UserError(
+            `--open-shuttle is for a service that only this machine reaches; --listen is ${options.listen}`,
+        );
+    }
     const { settings, store, queue } = await openQueue(options);
     const tokens = options.tokens === "" ? path.join(settings.dataDirectory, "tokens") : options.tokens;
     const { oidcIssuer, oidcAudience } = options;
@@ -57,7 +62,12 @@ export async function serve(options: ServeOptions): Promise<void> {
     const authenticator = await Authenticator.open(oidc && options.tokens === "" ? undefined : tokens, oidc);
     const app = await createServer(
         { queue, settings, openStore },
-        { authenticator, requestsPerMinute: options.requestsPerMinute, bodyLimit: options.bodyLimit },
+        {
+            authenticator,
+            requestsPerMinute: options.requestsPerMinute,
+            bodyLimit: options.bodyLimit,
+            openShuttle: options.openShuttle,
+        },
     );
     const address = await app.listen({ host: options.listen, port: options.port }).catch((error: unknown) => {
         throw (error as NodeJS.ErrnoException).code === "EADDRINUSE"

@@ -33,6 +33,7 @@ export interface ServeOptions extends QueueOptions {
     readonly requestsPerMinute: number;
     /** Bytes. */
     readonly bodyLimit: number;
+    readonly openShuttle: boolean;
 }
 
 /** Where a service keeps its queue unless it is told otherwise. */
@@ -57,6 +58,11 @@ export function serviceCommands(): Command[] {
             .option("--oidc-audience <name>", "whom they must be meant for", "ke1")
             .option("--requests-per-minute <number>", "of one caller", wholeNumber, 600)
             .option("--body-limit <bytes>", "the largest request", wholeNumber, 16 * 1024 * 1024)
+            .option(
+                "--open-shuttle",
+                "let in whoever is on this machine without a token, on the build shuttle's paths (docs/shuttle.md)",
+                false,
+            )
             .action(async (options: ServeOptions) => (await service()).serve(options)),
         new Command("token").description("who may use the service").addCommand(
             new Command("add")

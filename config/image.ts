@@ -13,6 +13,15 @@ export interface ImageSettings {
     readonly noCache: boolean;
 }
 
+/** The image of a stack that says nothing of it. */
+export const plainImage: ImageSettings = {
+    imageOnly: false,
+    imageTags: [],
+    imageLabels: {},
+    buildArgs: {},
+    noCache: false,
+};
+
 /** https://docs.docker.com/reference/dockerfile/#arg: what a shell can have as a variable. */
 const argumentName = /^[A-Za-z_][A-Za-z0-9_]*$/;
 /** https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pulling-manifests */
@@ -26,7 +35,9 @@ export function readImageSettings(read: Reader): ImageSettings {
         throw new UserError("imageTags is for imageOnly: what a build runs in has the BUILD_TAG");
     }
     if (imageOnly && read.text("image") !== "" && imageTags.length > 0) {
-        throw new UserError("image names an image that is there, which imageTags cannot give a tag; leave one of them out");
+        throw new UserError(
+            "image names an image that is there, which imageTags cannot give a tag; leave one of them out",
+        );
     }
     return {
         imageOnly,
@@ -50,7 +61,9 @@ function texts(read: Reader, key: string, name: RegExp): Readonly<Record<string,
     return Object.fromEntries(
         Object.entries(parsed).map(([given, value]) => {
             if (!name.test(given) || !["string", "number", "boolean"].includes(typeof value)) {
-                throw new UserError(`${key} has \`${given.slice(0, 80)}\`, which is no name that can be, or has no text as its value`);
+                throw new UserError(
+                    `${key} has \`${given.slice(0, 80)}\`, which is no name that can be, or has no text as its value`,
+                );
             }
             return [given, String(value)];
         }),

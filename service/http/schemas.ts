@@ -27,6 +27,8 @@ export const buildRequestSchema = {
         labels: { ...labels, default: {} },
         callback: { ...text, format: "uri", maxLength: 2048, description: "Told of each change of the build's state." },
         callbackAuthorization: { ...text, maxLength: 4096, description: "Sent to it as the header Authorization." },
+        registryUsername: { ...text, maxLength: 256, description: "Who pushes to `config.registry`." },
+        registryPassword: { ...text, maxLength: 65536 },
         lane: { ...text, minLength: 1, maxLength: 128, description: "Builds of one lane run one after another." },
         keepFailed: {
             type: "boolean",

@@ -10,6 +10,8 @@ import { problem } from "./auth";
 import { registerBuilds } from "./builds";
 import type { ServiceContext } from "./context";
 import { buildRequestSchema, buildSchema, problemSchema } from "./schemas";
+import { registerShuttle } from "./shuttle";
+import { registerUploads } from "./uploads";
 
 /** What the HTTP interface itself is told. */
 export interface ServerSettings {
@@ -18,6 +20,8 @@ export interface ServerSettings {
     readonly requestsPerMinute: number;
     /** Of one request's body, in bytes. */
     readonly bodyLimit: number;
+    /** Whether the build shuttle's paths are for whoever is on this machine, without a token. */
+    readonly openShuttle?: boolean;
 }
 
 /** The HTTP interface of the service, with its OpenAPI document at `/openapi.json`. */
@@ -29,8 +33,9 @@ export async function createServer(
         bodyLimit: settings.bodyLimit,
         // Who may send what is said by the tokens; a proxy's headers are nobody's word.
         trustProxy: false,
-        // Time for a whole request; what the service sends has no limit, as a log may take long.
-        requestTimeout: 60_000,
+        // Time for a whole request, of which an archive may be one; what the service sends has no limit, as a log may take long.
+        requestTimeout: 600_000,
+        http: { headersTimeout: 60_000 },
         ajv: { customOptions: { removeAdditional: false, coerceTypes: "array" } },
     });
     const callers = new WeakMap<FastifyRequest, Caller>();
@@ -93,5 +98,7 @@ export async function createServer(
     }));
     app.get("/openapi.json", { schema: { hide: true } }, () => app.swagger());
     registerBuilds(app, context);
+    await registerUploads(app, context);
+    registerShuttle(app, context, settings.openShuttle ?? false);
     return app;
 }

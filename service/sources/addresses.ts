@@ -13,7 +13,7 @@ const azurePlatform = "168.63.129.16";
 /** Resolves a name to all its addresses. */
 export type Resolve = (host: string) => Promise<readonly dns.LookupAddress[]>;
 
-const systemResolve: Resolve = (host) => dns.promises.lookup(host, { all: true, verbatim: true });
+const systemResolve: Resolve = (host) => dns.promises.lookup(host, { all: true, order: "verbatim" });
 
 /**
  * Whether an address is one that anybody on the Internet could reach: none of loopback, link-local, private, shared,

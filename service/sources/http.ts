@@ -149,7 +149,7 @@ export async function saveBody(
 }
 
 function redirected(from: URL, location: string): URL {
-    if (!URL.canParse(location, from)) {
+    if (!URL.canParse(location, from.href)) {
         throw new UserError(`${from.host} redirects to what is no address`);
     }
     const to = new URL(location, from);

@@ -52,7 +52,7 @@ export async function unpackImage(
             writer.beginLayer();
             await readTar(fs.createReadStream(file), kind, limits, signal, async (header, content) => {
                 const name = below(prefix, header.name);
-                const linkname = header.type === "link" ? below(prefix, header.linkname ?? "") : header.linkname;
+                const linkname = header.type === "link" ? below(prefix, header.linkname) : header.linkname;
                 if (name === undefined || name === "" || linkname === undefined) {
                     content.resume();
                 } else if (path.posix.basename(name) === opaque) {
@@ -61,9 +61,9 @@ export async function unpackImage(
                     const hidden = path.posix.basename(name).slice(whiteout.length);
                     writer.whiteout(path.posix.join(path.posix.dirname(name), hidden));
                 } else if (header.type === "symlink") {
-                    writer.link(name, header.linkname ?? "", (target) => below(prefix, target));
+                    writer.link(name, header.linkname, (target) => below(prefix, target));
                 } else {
-                    await writeEntry(writer, { ...header, name, linkname: linkname ?? "" }, content);
+                    await writeEntry(writer, { ...header, name, linkname }, content);
                 }
             });
             fs.rmSync(file);
@@ -81,19 +81,24 @@ export async function unpackImage(
     return manifest.digest;
 }
 
+/** An image, and by which way and as whom it is reached. */
+export interface ImageAccess {
+    readonly client: GuardedClient;
+    readonly image: ImageName;
+    readonly credential?: Credential;
+}
+
 /** Takes an image over into another repository, as it is: its digest stays. @returns the digest */
 export async function copyImage(
-    client: GuardedClient,
-    from: ImageName,
-    to: Pick<ImageName, "registry" | "repository"> & { readonly tags: readonly string[] },
-    credentials: { readonly from?: Credential; readonly to?: Credential },
+    from: ImageAccess,
+    to: ImageAccess & { readonly tags: readonly string[] },
     scratchParent: string,
     limits: SourceLimits,
     signal: AbortSignal,
 ): Promise<string> {
-    const source = new Registry(client, from, credentials.from, signal);
-    const target = new Registry(client, to, credentials.to, signal, "pull,push");
-    const manifest = await source.manifest(from.reference);
+    const source = new Registry(from.client, from.image, from.credential, signal);
+    const target = new Registry(to.client, to.image, to.credential, signal, "pull,push");
+    const manifest = await source.manifest(from.image.reference);
     const scratch = fs.mkdtempSync(path.join(scratchParent, ".image-"));
     try {
         let left = limits.archiveBytes;

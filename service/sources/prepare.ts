@@ -14,7 +14,7 @@ import { shown } from "./treeWriter";
 import type { Uploads } from "./uploads";
 
 /** A source that can be built. */
-export interface PreparedSource {
+export interface ReadySource {
     /** Where it is: the directory that was asked for, or that of this machine which the source names. */
     readonly directory: string;
     /** The commit of a repository. */
@@ -48,7 +48,7 @@ export async function prepareSource(
     ref: string,
     directory: string,
     tools: SourceTools,
-): Promise<PreparedSource> {
+): Promise<ReadySource> {
     const { limits, policy } = tools;
     const timeout = AbortSignal.timeout(limits.seconds * 1000);
     const signal = tools.signal ? AbortSignal.any([tools.signal, timeout]) : timeout;
@@ -119,7 +119,7 @@ export async function prepareSource(
     }
 }
 
-function localDirectory(name: string, ref: string, policy: SourcePolicy): PreparedSource {
+function localDirectory(name: string, ref: string, policy: SourcePolicy): ReadySource {
     if (!policy.localSources) {
         throw new UserError(
             "the source is a directory of the service's machine, which is not allowed here; give an address",

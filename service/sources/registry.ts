@@ -103,7 +103,7 @@ export class Registry {
         const started = await this.expect(202, "blobs/uploads/", { method: "POST" });
         started.body.resume();
         const location = started.headers["location"];
-        if (typeof location !== "string" || !URL.canParse(location, this.base)) {
+        if (typeof location !== "string" || !URL.canParse(location, this.base.href)) {
             throw new UserError(`${this.base.host} does not say where to upload to`);
         }
         const to = new URL(location, this.base);
@@ -252,7 +252,7 @@ function parseManifest(bytes: Buffer, name: string): AnyManifest {
     ];
     const bad = all.find(({ digest }) => !/^sha256:[0-9a-f]{64}$/.test(digest));
     if (bad) {
-        throw new UserError(`${name} has a digest that is none of SHA-256: ${shown(String(bad.digest))}`);
+        throw new UserError(`${name} has a digest that is none of SHA-256: ${shown(bad.digest)}`);
     }
     return document;
 }

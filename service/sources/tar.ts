@@ -92,6 +92,6 @@ export async function writeEntry(writer: TreeWriter, header: Header, content: Re
             await writer.copy(name, linkname);
             break;
         default:
-            writer.refuseKind(name, String(type ?? "an unknown type"));
+            writer.refuseKind(name, type);
     }
 }

@@ -112,8 +112,11 @@ export class TreeWriter {
         }
     }
 
-    public refuseKind(name: string, kind: string): never {
-        throw new UserError(`the source has what is neither a file, a directory nor a link: ${shown(name)} (${kind})`);
+    /** @param kind null is what tar-stream says of a type that it does not know */
+    public refuseKind(name: string, kind: string | null): never {
+        throw new UserError(
+            `the source has what is neither a file, a directory nor a link: ${shown(name)} (${kind ?? "of an unknown type"})`,
+        );
     }
 
     /** The entry's path in the tree; undefined for what is left out. */

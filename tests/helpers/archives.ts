@@ -1,8 +1,9 @@
+import { once } from "node:events";
 import { createWriteStream } from "node:fs";
 import { pipeline } from "node:stream/promises";
 import { buffer } from "node:stream/consumers";
-import { crc32, deflateRawSync, gzipSync } from "node:zlib";
-import type { Readable } from "node:stream";
+import { crc32, createGzip, deflateRawSync, gzipSync } from "node:zlib";
+import type { Readable, Writable } from "node:stream";
 
 import { type Header, pack } from "tar-stream";
 
@@ -15,7 +16,7 @@ export async function tarOf(...entries: readonly TarEntry[]): Promise<Buffer> {
         stream.entry(header, content);
     }
     stream.finalize();
-    return buffer(stream as unknown as Readable);
+    return buffer(stream);
 }
 
 export async function tarGzOf(...entries: readonly TarEntry[]): Promise<Buffer> {
@@ -24,14 +25,13 @@ export async function tarGzOf(...entries: readonly TarEntry[]): Promise<Buffer> 
 
 /** A tar.gz of one file of many zeroes, a thousandth of its size. */
 export async function bombOf(file: string, bytes: number): Promise<void> {
-    const { createGzip } = await import("node:zlib");
     const stream = pack();
     const written = pipeline(stream as unknown as Readable, createGzip(), createWriteStream(file));
-    const entry = stream.entry({ name: "zeroes", size: bytes });
+    const entry = stream.entry({ name: "zeroes", size: bytes }) as unknown as Writable;
     const chunk = Buffer.alloc(1024 * 1024);
     for (let left = bytes; left > 0; left -= chunk.length) {
         if (!entry.write(left < chunk.length ? chunk.subarray(0, left) : chunk)) {
-            await new Promise((resolve) => entry.once("drain", () => resolve(undefined)));
+            await once(entry, "drain");
         }
     }
     entry.end();

@@ -320,10 +320,12 @@ describe("the sources of a service's builds", () => {
         });
 
         it("runs no hook, filter or command of anybody, follows no redirect, and takes no submodule", async () => {
+            repository.file(".gitattributes", "Makefile filter=tool\n");
+            repository.commit("attributes");
             const address = await remote.push(repository, "repo");
             const home = scratch.file(
                 "home/.gitconfig",
-                `[core]\n\thooksPath = ${scratch.path}/hooks\n[init]\n\ttemplateDir = ${scratch.path}/template\n`,
+                `[filter "tool"]\n\tsmudge = touch ${scratch.path}/owned; cat\n[core]\n\thooksPath = ${scratch.path}/hooks\n[init]\n\ttemplateDir = ${scratch.path}/template\n`,
             );
             scratch.file("hooks/post-checkout", `#!/bin/sh\ntouch ${scratch.path}/owned\n`, 0o755);
             scratch.file("template/hooks/post-checkout", `#!/bin/sh\ntouch ${scratch.path}/owned\n`, 0o755);
