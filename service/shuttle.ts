@@ -1,7 +1,7 @@
 import { UserError } from "../contract/errors";
 import type { BuildRecord, BuildRequest, BuildSecrets } from "./build";
 import { credentialSecrets } from "./imageRequest";
-import { parseImageName } from "./sources/location";
+import { parseImageName, parseSource } from "./sources/location";
 
 /** What the clients of seed 002's service send it (docs/shuttle.md). All else in it is passed over. */
 export interface ShuttlePayload {
@@ -62,6 +62,7 @@ export function shuttleRequest(payload: ShuttlePayload): {
         request: {
             kind: "image",
             source: text(payload.sources),
+            ...refOf(payload),
             config: {
                 registry,
                 imageName: `${text(payload.app)}-${text(payload.app_uuid)}`,
@@ -87,6 +88,12 @@ export function shuttleRequest(payload: ShuttlePayload): {
 export function isNamed({ id, request: { labels } }: BuildRecord, app: string, key?: string): boolean {
     const { app: name = "", app_uuid = "", build_number, build_uuid } = labels;
     return `${name}-${app_uuid}` === app && (key === undefined || [build_number, build_uuid, id].includes(key));
+}
+
+/** Archives have none; of a repository it is the commit, else the branch. */
+function refOf(payload: ShuttlePayload): { readonly ref?: string } {
+    const ref = text(payload["sha"]) || text(payload["branch"]);
+    return ref !== "" && parseSource(text(payload.sources)).kind === "git" ? { ref } : {};
 }
 
 interface Login {

@@ -170,16 +170,19 @@ async function connectionTo(remote: URL, guard: AddressGuard, credential: Creden
         numeric.hostname = bracketed;
         return { address: numeric.href, configuration: [] };
     }
-    const host = unbracketed(remote.hostname);
-    return {
-        address: remote.href,
-        configuration: [
-            [
-                "core.sshCommand",
-                `ssh -o BatchMode=yes -o HostName=${address} -o HostKeyAlias=${host} -o ProxyCommand=none -o PermitLocalCommand=no -o ForwardAgent=no`,
-            ],
-        ],
+    const options = {
+        HostName: address,
+        // As its key is known by: it is not looked for under the address.
+        HostKeyAlias: port === "22" ? unbracketed(remote.hostname) : `[${unbracketed(remote.hostname)}]:${port}`,
+        StrictHostKeyChecking: "yes",
+        BatchMode: "yes",
+        ProxyCommand: "none",
+        ProxyJump: "none",
+        PermitLocalCommand: "no",
+        ForwardAgent: "no",
     };
+    const command = Object.entries(options).map(([key, value]) => `-o '${key}=${value}'`);
+    return { address: remote.href, configuration: [["core.sshCommand", `ssh ${command.join(" ")}`]] };
 }
 
 /** How much there is, before it is written out: a small pack can hold very much. */
@@ -237,12 +240,15 @@ function explained(remote: URL, stderr: string, limits: SourceLimits): string {
     ) {
         return `${where} wants a credential, or another one: put it into the address (https://user:token@host/path), or leave it out`;
     }
+    if (/Host key verification failed/.test(stderr)) {
+        return `the service's user does not know the key of ${remote.host}: add it to its known_hosts, once it is known to be right`;
+    }
     if (/unable to update url base from redirection|redirect|error: 30\d/.test(stderr)) {
         return `${where} redirects, which git is not to follow here; give the address that it redirects to`;
     }
     if (/not found|does not exist|does not appear to be a git repository|error: 404/i.test(stderr)) {
         return `there is no git repository at ${where}`;
     }
-    const line = stderr.split("\n").find((text) => /^(fatal|error):/.test(text)) ?? stderr.split("\n")[0] ?? "";
-    return `git could not get ${where}: ${shown(line.replace(/^(fatal|error): /, "").replace(/\/\/[^@/\s]*@/g, "//"))}`;
+    const line = stderr.split("\n").find((text) => /^(fatal|error|ssh):/.test(text)) ?? stderr.split("\n")[0] ?? "";
+    return `git could not get ${where}: ${shown(line.replace(/^(fatal|error|ssh): /, "").replace(/\/\/[^@/\s]*@/g, "//"))}`;
 }

@@ -36,6 +36,8 @@ const sshShort = /^([\w.-]+)@([\w.-]+):(?!\/\/)([^\s]+)$/;
 const wanted =
     "it must be an http or https address of an archive, a git address, docker://host/org/repo:tag, a data: URI, or upload:<id>";
 
+/** A name, or an address: it becomes part of a command that git has a shell run. */
+const gitHost = /^([a-z0-9]([-a-z0-9._]*[a-z0-9])?|\[[0-9a-f:.]+\])$/i;
 /** What a git server's path may have in it: nothing that git or ssh would take for an option or a command. */
 const gitPath = /^\/[\w.~+@%-][\w./~+@%-]*$/;
 
@@ -108,11 +110,7 @@ function gitLocation(url: URL): SourceLocation {
         throw new UserError("the source is an ssh address with a password in it; git has no use for one");
     }
     const credential = isSsh ? undefined : takeCredential(url);
-    if (
-        !/^[a-z0-9[]/i.test(url.hostname) ||
-        !gitPath.test(url.pathname) ||
-        (isSsh && !/^[\w.-]*$/.test(url.username))
-    ) {
+    if (!gitHost.test(url.hostname) || !gitPath.test(url.pathname) || (isSsh && !/^[\w.-]*$/.test(url.username))) {
         throw new UserError("the source is no git address; it must be a host and a path of plain characters");
     }
     url.search = "";

@@ -184,6 +184,13 @@ describe("the build shuttle's paths", () => {
         );
     });
 
+    it("takes the commit, or the branch, of a repository", () => {
+        const sources = "https://git.example/org/repo.git";
+        assert.equal(shuttleRequest({ ...payload, sources }).request.ref, "abc");
+        assert.equal(shuttleRequest({ ...payload, sources, sha: "" }).request.ref, "main");
+        assert.equal(shuttleRequest(payload).request.ref, undefined);
+    });
+
     it("stops and forgets builds by app and number, and only one's own", async () => {
         const name = `test-${uuid}`;
         const states = () => store.list().map(({ state }) => state);

@@ -94,7 +94,16 @@ describe("the addresses that sources come from", () => {
     it("refuses what is no source in one line, without what it was", () => {
         const bad = [
             ...["", "ftp://h/x", "file:///etc/passwd", "ext::sh -c id", "https://", "javascript:1", "upload:../../x"],
-            ...["ssh://-oProxyCommand=id/x", "ssh://u:secret@h/x", "git+file:///srv/x", "git+ssh://h/--upload-pack=id"],
+            ...[
+                "ssh://-oProxyCommand=id/x",
+                "ssh://git@a'$(id)'b/x",
+                "ssh://git@a;id/x",
+                "ssh://git@a`id`/x",
+                "git@-oProxyCommand=id:x",
+                "ssh://u:secret@h/x",
+                "git+file:///srv/x",
+                "git+ssh://h/--upload-pack=id",
+            ],
             ...[
                 "docker://nohost",
                 "docker://h.example/UPPER:x",

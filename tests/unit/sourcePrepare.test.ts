@@ -14,6 +14,7 @@ import { Uploads } from "../../service/sources/uploads";
 import { resolveSource } from "../../source/resolve";
 import { tarGzOf, zipOf } from "../helpers/archives";
 import { GitServer } from "../helpers/gitServer";
+import { SshGit } from "../helpers/sshGit";
 import { TemporaryDirectory, TemporaryRepository } from "../helpers/temporary";
 
 type Handler = (request: http.IncomingMessage, response: http.ServerResponse) => void;
@@ -355,6 +356,37 @@ describe("the sources of a service's builds", () => {
             handler = (request, response) =>
                 response.writeHead(302, { Location: `${remote.origin}${request.url ?? ""}` }).end();
             await refused(`http://127.0.0.1:${port}/repo.git`, /redirects, which git is not to follow/, {}, "main");
+        });
+
+        it("goes by ssh to the address that was checked, and to a host whose key is known", async function () {
+            await remote.push(repository, "repo");
+            const ssh = await SshGit.start("127.0.0.1", remote.directoryOf("repo"));
+            if (!ssh) {
+                this.skip();
+            }
+            const path_ = process.env["PATH"] ?? "";
+            try {
+                // The service's user's own key and hosts, which ssh takes from its home.
+                const key = scratch.file("key", ssh.privateKey, 0o600);
+                const hosts = scratch.file("known", "");
+                scratch.file(
+                    "bin/ssh",
+                    `#!/bin/sh\nPATH='${path_}' exec ssh -F none -i ${key} -o UserKnownHostsFile=${hosts} -o GlobalKnownHostsFile=none "$@"\n`,
+                    0o755,
+                );
+                process.env["PATH"] = `${scratch.path}/bin:${path_}`;
+                await refused(ssh.address, /does not know the key of 127\.0\.0\.1/, {}, "side");
+                fs.writeFileSync(hosts, ssh.knownHosts);
+                assert.equal((await prepare(ssh.address, {}, "side")).commit, commits[1]);
+                // Of a name nothing but the checked address is used: ssh itself would not find this one.
+                fs.writeFileSync(hosts, ssh.knownHosts.replace("127.0.0.1", "git.example"));
+                const named = ssh.address.replace("127.0.0.1", "git.example");
+                const resolve: Resolve = () => Promise.resolve([{ address: "127.0.0.1", family: 4 }]);
+                assert.equal((await prepare(named, { resolve }, "v2")).buildTag, "v2");
+            } finally {
+                process.env["PATH"] = path_;
+                await ssh.stop();
+            }
         });
 
         it("refuses a link that leads out, and more than the limits", async () => {
