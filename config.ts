@@ -12,6 +12,8 @@ import { readImageBuilderSettings } from "./config/imageBuilder";
 import type { EnvironmentSettings } from "./config/buildEnvironment";
 import { readEnvironmentSettings, withEnvironment } from "./config/buildEnvironment";
 import type { Environments } from "./config/environments";
+import type { ImageSettings } from "./config/image";
+import { readImageSettings } from "./config/image";
 import type { ExportSettings } from "./config/exports";
 import { readExports } from "./config/exports";
 import { amountOf, memorySteps } from "./config/memory";
@@ -28,7 +30,7 @@ import { readDescriptor } from "./platform/descriptor";
 export type { ConfigSource } from "./config/reader";
 
 /** What to build. It can be read, and the sources found, before there is any platform. */
-export interface SourceSettings extends CheckoutSettings {
+export interface SourceSettings extends CheckoutSettings, ImageSettings {
     readonly source: string;
     /** The tags or commits to build; one empty string stands for what `HEAD` is. Never empty. */
     readonly buildTags: readonly string[];
@@ -270,6 +272,7 @@ export function readSourceSettings(config: ConfigSource, environment: NodeJS.Pro
         image: read.matching("image", "", digestReference, "an image by digest: repository@sha256:…"),
         dockerfile: read.matching("dockerfile", "Dockerfile", relativePath, "a path inside the source"),
         ...readCheckout(read),
+        ...readImageSettings(read),
     };
 }
 

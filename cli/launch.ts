@@ -51,7 +51,9 @@ export async function beforeOperation(operation: Operation): Promise<NodeJS.Proc
         planMirrors(settings, checkedOut(plans));
         // Loaded only where there is one: the reader of definitions takes a moment.
         const pipeline = settings.pipeline === "" ? undefined : await import("../pipeline/plan");
-        judgeBuilds(settings, plans, pipeline?.planPipeline(settings, plans, stack.projectDirectory).steps);
+        if (!settings.imageOnly) {
+            judgeBuilds(settings, plans, pipeline?.planPipeline(settings, plans, stack.projectDirectory).steps);
+        }
     }
     plans.forEach((plan) => plan.notes.forEach((note) => process.stderr.write(`${plan.buildTag}: ${note}\n`)));
     const platform = stack.needsPlatform ? readDescriptor() : undefined;

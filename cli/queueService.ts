@@ -13,7 +13,7 @@ import type { ServiceSettings } from "../service/settings";
 import { lockData } from "../service/dataLock";
 import { registerWebhooks } from "../service/http/webhooks";
 import type { SourceProvider } from "../service/sourceProvider";
-import { localSources, noSources } from "../service/sourceProvider";
+import { serviceSources } from "../service/sources/provider";
 import { QueueStore } from "../service/store";
 import { ServiceTracing } from "../service/tracing";
 import { addToken as makeToken } from "../service/tokens";
@@ -51,7 +51,7 @@ export async function openQueue(
     if (stack.needsPlatform && !(await platformIsUp())) {
         await platformUp();
     }
-    const { blobEndpoint, blobContainer } = stack.read();
+    const { blobEndpoint, blobContainer, registry, imageName } = stack.read();
     const settings: ServiceSettings = {
         dataDirectory: path.resolve(options.data),
         projectDirectory: stack.projectDirectory,
@@ -69,7 +69,7 @@ export async function openQueue(
     const unlock = lockData(settings.dataDirectory);
     const store = QueueStore.open(settings.dataDirectory);
     const tracing = await ServiceTracing.open(store.database);
-    const sources = watchedSources(around(settings.localSources ? localSources : noSources));
+    const sources = watchedSources(around(serviceSources(settings, { registry, imageName })));
     const runner = new Runner(settings, sources, process.env, tracing?.variables);
     const queue = new BuildQueue(store, runner, settings, () => `${blobEndpoint}/${blobContainer}`);
     tracing?.follow(queue);
@@ -82,6 +82,11 @@ export async function openQueue(
 
 /** Serves until it is told to end; the builds that run then go on in the cluster, and are taken up at the next start. */
 export async function serve(options: ServeOptions): Promise<void> {
+    if (options.openShuttle && !["127.0.0.1", "::1", "localhost"].includes(options.listen)) {
+        throw new UserError(
+            `--open-shuttle is for a service that only this machine reaches; --listen is ${options.listen}`,
+        );
+    }
     const notify = notifySettings();
     const opened = await openQueue(options);
     const { settings, store, queue, tracing, close } = opened;
@@ -93,7 +98,12 @@ export async function serve(options: ServeOptions): Promise<void> {
     const authenticator = await Authenticator.open(oidc && options.tokens === "" ? undefined : tokens, oidc);
     const app = await createServer(
         { queue, settings, openStore, callbacks: notifications.callbacks, metrics, tracing },
-        { authenticator, requestsPerMinute: options.requestsPerMinute, bodyLimit: options.bodyLimit },
+        {
+            authenticator,
+            requestsPerMinute: options.requestsPerMinute,
+            bodyLimit: options.bodyLimit,
+            openShuttle: options.openShuttle,
+        },
     );
     const watching = await openWatcher(options.watch, opened, options, (event) =>
         process.stderr.write(`${lineOf(event)}\n`),

@@ -37,6 +37,7 @@ export interface ServeOptions extends QueueOptions {
     readonly watch: readonly string[];
     readonly webhookSecretFile?: string;
     readonly allowCallback: readonly string[];
+    readonly openShuttle: boolean;
 }
 
 /** Where a command keeps its queue unless it is told otherwise. */
@@ -74,6 +75,11 @@ export function serviceCommands(): Command[] {
                 [],
             )
             .option("--webhook-secret-file <file>", "what GitHub signs webhooks with, where such a file does not say")
+            .option(
+                "--open-shuttle",
+                "let in whoever is on this machine without a token, on the build shuttle's paths (docs/shuttle.md)",
+                false,
+            )
             .action(async (options: ServeOptions) => (await service()).serve(options)),
         new Command("token").description("who may use the service").addCommand(
             new Command("add")

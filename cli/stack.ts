@@ -75,7 +75,7 @@ export async function operate(
     const extra = await hooks.beforeOperation?.({ kind, stack, projectDirectory: project.root, configFile });
     const preview = kind === "preview";
     const color = process.stderr.isTTY && !process.env.NO_COLOR && process.env.TERM !== "dumb";
-    const display = createDisplay(process.stderr, preview, color);
+    const display = createDisplay(process.stderr, preview, color, process.env.KE1_ALL_OUTPUT === "1");
     const tracing = await Tracing.open();
     const spans = tracing && new OperationSpans(tracing, kind, stack, process.env);
     const interrupts: (() => void)[] = [];

@@ -75,8 +75,11 @@ const slowMilliseconds = 2000;
 /** Of an error whose lines have been shown as they came, this many are repeated. */
 const repeatedLines = 16;
 
-export function createDisplay(output: Output, preview: boolean, color: boolean): Display {
-    return output.isTTY === true ? new LiveDisplay(output, preview, color) : new PlainDisplay(output, preview, color);
+/** @param all shows what is for the moment too, such as the steps of an image's build, where there is no terminal */
+export function createDisplay(output: Output, preview: boolean, color: boolean, all = false): Display {
+    return output.isTTY === true
+        ? new LiveDisplay(output, preview, color)
+        : new PlainDisplay(output, preview, color, all);
 }
 
 /** One line per change of state; what others write goes between them whole. */
@@ -91,6 +94,7 @@ class PlainDisplay implements Display {
         protected readonly output: Output,
         protected readonly preview: boolean,
         private readonly color: boolean,
+        private readonly all = false,
     ) {}
 
     public handle(event: EngineEvent): void {
@@ -152,7 +156,11 @@ class PlainDisplay implements Display {
     protected log(event: EngineEvent & { kind: "log" }): void {
         const { severity, urn, ephemeral } = event;
         const message = this.presentable(event.message).trimEnd();
-        if (severity === "debug" || ephemeral) {
+        if (severity === "debug" || (ephemeral && !this.all)) {
+            return;
+        }
+        if (ephemeral) {
+            message.split("\n").forEach((line) => this.line(line));
             return;
         }
         const name = urn === undefined || urn.includes(`::${stackType}::`) ? "" : nameOf(urn);

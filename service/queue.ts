@@ -7,6 +7,7 @@ import { newId, readableName } from "./names";
 import type { RunEnd } from "./runner";
 import { Abandoned, type Runner } from "./runner";
 import type { ServiceSettings } from "./settings";
+import { takeIn } from "./sources/intake";
 import type { BuildChange, BuildFilter, QueueStore } from "./store";
 
 interface QueueEvents {
@@ -70,7 +71,8 @@ export class BuildQueue extends EventEmitter<QueueEvents> {
         }
     }
 
-    public submit(request: BuildRequest, caller: string, secrets: BuildSecrets = {}): BuildRecord {
+    public submit(asked: BuildRequest, caller: string, given: BuildSecrets = {}): BuildRecord {
+        const { request, secrets } = takeIn(asked, given);
         const id = newId();
         const createdAt = new Date().toISOString();
         const stack = request.lane === undefined ? `build-${id}` : readableName([request.lane], 40);

@@ -7,6 +7,7 @@ import { outcomeFileVariable } from "../contract/outcomeFile";
 import { resolveSource } from "../source/resolve";
 import type { BuildRecord, BuildSecrets } from "./build";
 import { launchEnvironment } from "./environment";
+import { imageEnvironment } from "./imageRequest";
 import { endOrphan, runProcess } from "./process";
 import type { ServiceSettings } from "./settings";
 import type { PreparedSource, SourceProvider } from "./sourceProvider";
@@ -98,6 +99,7 @@ export class Runner {
                 (await this.up(
                     record,
                     { ...source, ref: source.ref === "" ? "" : buildTag },
+                    secrets,
                     place,
                     observer,
                     stopped,
@@ -173,6 +175,7 @@ export class Runner {
     private async up(
         record: BuildRecord,
         source: PreparedSource,
+        secrets: BuildSecrets,
         place: Place,
         observer: RunObserver,
         stopped: AbortSignal,
@@ -183,7 +186,7 @@ export class Runner {
         writeStackFile(
             place.stackFile,
             this.settings,
-            record.request,
+            { ...record.request, config: { ...record.request.config, ...source.config } },
             namespace ? { name: namespace, exists } : undefined,
         );
         fs.rmSync(place.outcomeFile, { force: true });
@@ -201,9 +204,8 @@ export class Runner {
             ],
             {
                 ...this.variables(record),
-                SOURCE: source.directory,
-                BUILD_TAG: source.ref,
-                [outcomeFileVariable]: place.outcomeFile,
+                ...{ SOURCE: source.directory, BUILD_TAG: source.ref, [outcomeFileVariable]: place.outcomeFile },
+                ...imageEnvironment(record.request, secrets, place.directory),
             },
             stopped,
             observer.line,
@@ -219,7 +221,8 @@ export class Runner {
         return (
             ended() ?? {
                 state: told?.outcome === "Cancelled" ? "cancelled" : "failed",
-                outcome: told?.outcome ?? "NotStarted",
+                // An image that is all there is to be built has no launcher that could tell.
+                outcome: told?.outcome ?? (record.request.kind === "image" ? "BuildFailed" : "NotStarted"),
                 message: told?.message ?? lastError(place.logFile),
             }
         );

@@ -10,6 +10,8 @@ export interface PreparedSource {
     readonly directory: string;
     /** The commit or tag of it to build; empty is its HEAD. */
     readonly ref: string;
+    /** What the stack's configuration gets beside the request's; undefined takes a key of that away. */
+    readonly config?: Readonly<Record<string, unknown>>;
 }
 
 /**

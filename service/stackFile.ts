@@ -5,6 +5,7 @@ import { parse, stringify } from "yaml";
 
 import { UserError } from "../contract/errors";
 import type { BuildRequest } from "./build";
+import { withImageConfig } from "./imageRequest";
 import type { ServiceSettings } from "./settings";
 
 /**
@@ -21,14 +22,16 @@ export function writeStackFile(
     const base = readBase(settings);
     const project = "ke-1-build";
     const config: Record<string, unknown> = {};
-    for (const [key, value] of Object.entries(base.config)) {
-        const name = key.includes(":") ? key : `${project}:${key}`;
+    const qualified = Object.fromEntries(
+        Object.entries(base.config).map(([key, value]) => [key.includes(":") ? key : `${project}:${key}`, value]),
+    );
+    for (const [name, value] of Object.entries(withImageConfig(qualified, settings, request))) {
         // These say what to build, or where, and each build has its own.
         if (!/^ke-1-build:(source|buildTag|buildTags|namespace|createNamespace)$/.test(name)) {
             config[name] = value;
         }
     }
-    for (const [key, value] of Object.entries(request.config)) {
+    for (const [key, value] of Object.entries(request.config).filter(([key]) => key !== "buildArgs")) {
         config[key.includes(":") ? key : `${project}:${key}`] = value;
     }
     config[`${project}:deadlineSeconds`] ??= request.timeoutSeconds ?? settings.timeoutSeconds;

@@ -2,7 +2,9 @@ import { createHash } from "node:crypto";
 import * as fs from "node:fs";
 import * as path from "node:path";
 
+import type { ImageSettings } from "../config/image";
 import { UserError } from "../contract/errors";
+import { cacheArgument, withArguments } from "./dockerfile";
 import { findTarget } from "./makefile";
 import { imageLabels, withLabels } from "./imageLabels";
 import type { ResolvedSource } from "./resolve";
@@ -22,18 +24,21 @@ const contextLifetime = 7 * 24 * 3600 * 1000;
  * Puts the tree where the image build finds it, once, and looks whether it can be built.
  *
  * @param command what the stack says is to be run; empty for `make build`
- * @throws UserError when there is no Dockerfile, or no `build` target and no command.
+ * @param image what the Dockerfile is to declare beside what it has
+ * @throws UserError when there is no Dockerfile, or, where there will be a Job, no `build` target and no command.
  */
 export function prepareBuildContext(
     source: ResolvedSource,
     projectDirectory: string,
     dockerfile: string,
     command: readonly string[],
+    image: ImageSettings,
 ): BuildContext {
     const contexts = path.join(projectDirectory, ".ke1", "contexts");
-    const labels = imageLabels(source);
+    const labels = { ...imageLabels(source), ...image.imageLabels };
+    const args = [...Object.keys(image.buildArgs), ...(image.noCache ? [cacheArgument] : [])];
     const labelsHash = createHash("sha256")
-        .update(JSON.stringify([dockerfile, labels]))
+        .update(JSON.stringify([dockerfile, labels, ...(args.length === 0 ? [] : [args])]))
         .digest("hex")
         .slice(0, 8);
     const target = path.join(contexts, `${source.tree}-${labelsHash}`);
@@ -44,7 +49,7 @@ export function prepareBuildContext(
         const partial = fs.mkdtempSync(path.join(contexts, ".partial-"));
         try {
             source.extract(partial);
-            labelImage(partial, dockerfile, labels);
+            completeDockerfile(partial, dockerfile, labels, args);
             fs.chmodSync(partial, 0o755);
             fs.renameSync(partial, target);
         } catch (error) {
@@ -59,7 +64,7 @@ export function prepareBuildContext(
             `${source.buildTag} has no ${dockerfile}; add one that makes an image in which the source can be built`,
         );
     }
-    if (command.length === 0 && findTarget(target, "build") === "no") {
+    if (!image.imageOnly && command.length === 0 && findTarget(target, "build") === "no") {
         throw new UserError(
             `${source.buildTag} has no Makefile with a \`build\` target; add one, or set the stack's \`command\``,
         );
@@ -71,7 +76,12 @@ export function prepareBuildContext(
 }
 
 /** The image service takes no labels: the Dockerfile gives them. */
-function labelImage(directory: string, dockerfile: string, labels: Readonly<Record<string, string>>): void {
+function completeDockerfile(
+    directory: string,
+    dockerfile: string,
+    labels: Readonly<Record<string, string>>,
+    args: readonly string[],
+): void {
     const named = path.join(directory, dockerfile);
     // A missing file is said by the caller.
     if (!fs.existsSync(named)) {
@@ -81,7 +91,7 @@ function labelImage(directory: string, dockerfile: string, labels: Readonly<Reco
     const stat = fs.statSync(file);
     // A link may lead out of the tree.
     if (file.startsWith(fs.realpathSync(directory) + path.sep) && stat.isFile()) {
-        fs.writeFileSync(file, withLabels(fs.readFileSync(file, "utf8"), labels));
+        fs.writeFileSync(file, withLabels(withArguments(fs.readFileSync(file, "utf8"), args), labels));
         // As every file of the tree has the commit's time.
         fs.utimesSync(file, stat.atime, stat.mtime);
     }

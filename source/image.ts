@@ -1,5 +1,11 @@
+import { randomUUID } from "node:crypto";
+
 import type { Settings } from "../config";
+import { cacheArgument } from "./dockerfile";
 import type { BuildPlan } from "./plan";
+
+/** The same for all images of one run: of two names of one image, the second is there already. */
+const runId = randomUUID();
 
 /** What the image of one build is made of. */
 export interface ImagePlan {
@@ -38,6 +44,8 @@ export function planImage(settings: Settings, plan: BuildPlan): ImagePlan {
             BUILD_TAG: plan.buildTag,
             SOURCE_DATE_EPOCH: String(plan.sourceDateEpoch),
             ...(settings.baseImage === "" ? {} : { BASE_IMAGE: settings.baseImage }),
+            ...settings.buildArgs,
+            ...(settings.noCache ? { [cacheArgument]: runId } : {}),
         },
     };
 }

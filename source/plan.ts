@@ -68,7 +68,7 @@ function planBuild(settings: SourceSettings, buildTag: string, projectDirectory:
     }
     // A pipeline says itself what is run: its source needs no target of any name.
     const command = settings.pipeline === "" ? settings.command : [settings.pipeline];
-    const context = prepareBuildContext(resolved, projectDirectory, settings.dockerfile, command);
+    const context = prepareBuildContext(resolved, projectDirectory, settings.dockerfile, command, settings);
     return {
         ...common,
         context: context.path,

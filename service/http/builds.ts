@@ -1,12 +1,11 @@
-import * as fs from "node:fs";
-
 import type { FastifyInstance, FastifyRequest } from "fastify";
 
 import { buildKey } from "../../contract/layout";
 import type { BuildRecord, BuildRequest, BuildSecrets, BuildState } from "../build";
 import { buildStates } from "../build";
 import { checkCallerConfig } from "../callerConfig";
-import { attemptLogPath } from "../log";
+import { credentialSecrets } from "../imageRequest";
+import { attemptLogPath, launcherLog, logLimit } from "../log";
 import { checkCallback } from "../notify/callbacks";
 import { kafkaHosts } from "../notify/settings";
 import { problem } from "./auth";
@@ -27,10 +26,11 @@ interface ListQuery {
     readonly limit: number;
 }
 
-type Body = Omit<BuildRequest, "namespace"> & { readonly callbackAuthorization?: string };
-
-/** At most this much of a log in one answer, in bytes; its end says where to go on. */
-const logLimit = 8 * 1024 * 1024;
+type Body = Omit<BuildRequest, "namespace"> & {
+    readonly callbackAuthorization?: string;
+    readonly registryUsername?: string;
+    readonly registryPassword?: string;
+};
 
 /** `/v1/builds`: launch, look, follow, cancel, remove. */
 export function registerBuilds(app: FastifyInstance, context: ServiceContext): void {
@@ -50,16 +50,20 @@ export function registerBuilds(app: FastifyInstance, context: ServiceContext): v
             },
         },
         async (request, reply) => {
-            const { callbackAuthorization, ...asked } = request.body;
-            checkCallerConfig(asked.config);
+            const { callbackAuthorization, registryUsername, registryPassword, ...asked } = request.body;
+            checkCallerConfig(asked.config, asked.kind);
             if (asked.callback !== undefined) {
                 checkCallback(asked.callback);
             }
             if (asked.kafkaHosts !== undefined) {
                 kafkaHosts(asked.kafkaHosts, "`kafkaHosts`");
             }
-            const secrets: BuildSecrets =
-                callbackAuthorization === undefined ? {} : { callback_auth: callbackAuthorization };
+            const secrets: BuildSecrets = {
+                ...(callbackAuthorization === undefined ? {} : { callback_auth: callbackAuthorization }),
+                ...(registryUsername !== undefined && registryPassword !== undefined
+                    ? credentialSecrets("registry", { username: registryUsername, password: registryPassword })
+                    : {}),
+            };
             const record = queue.submit(asked, context.callerOf(request).name, secrets);
             return reply.code(202).header("location", `/v1/builds/${record.id}`).send(shown(record));
         },
@@ -251,11 +255,15 @@ function unknown(id: string) {
     return problem(404, `there is no build ${id}`);
 }
 
-async function buildLog(
+/** The log of an image that is all there is to be built is what its launcher prints: it has no pod. */
+export async function buildLog(
     context: ServiceContext,
     record: BuildRecord,
     offset: number,
 ): Promise<{ readonly bytes: Buffer; readonly name?: string }> {
+    if (record.request.kind === "image") {
+        return { bytes: launcherLog(context.queue.launchLog(record.id), offset) };
+    }
     if (record.buildTag === undefined || record.containerUrl === undefined) {
         return { bytes: Buffer.alloc(0) };
     }
@@ -263,17 +271,4 @@ async function buildLog(
     const name = await attemptLogPath(store, record);
     const bytes = name === undefined ? undefined : await store.bytes(name, offset, logLimit);
     return { bytes: bytes ?? Buffer.alloc(0), name };
-}
-
-function launcherLog(file: string, offset: number): Buffer {
-    if (!fs.existsSync(file)) {
-        return Buffer.alloc(0);
-    }
-    const descriptor = fs.openSync(file, "r");
-    try {
-        const bytes = Buffer.alloc(Math.min(logLimit, Math.max(0, fs.fstatSync(descriptor).size - offset)));
-        return bytes.subarray(0, fs.readSync(descriptor, bytes, 0, bytes.length, offset));
-    } finally {
-        fs.closeSync(descriptor);
-    }
 }

@@ -6,7 +6,7 @@ import { firstLineOf } from "../../contract/errors";
 import { LogFollower } from "../../launcher/logFollower";
 import type { BuildEvent, BuildRecord } from "../build";
 import { isFinal } from "../build";
-import { attemptLogPath } from "../log";
+import { attemptLogPath, launcherLog } from "../log";
 import type { ServiceContext } from "./context";
 
 /** Between two looks at a log that grows, in milliseconds. */
@@ -75,7 +75,13 @@ export async function sendEvents(
                 await send("build", event);
             }
             const now = queue.get(record.id);
-            if (request.query.log && now?.containerUrl !== undefined) {
+            if (request.query.log && now?.request.kind === "image") {
+                for (let bytes; (bytes = launcherLog(queue.launchLog(now.id), offset)).length > 0;) {
+                    const begin = offset;
+                    offset += bytes.length;
+                    await send("log", { offset: begin, bytes: bytes.toString("base64") });
+                }
+            } else if (request.query.log && now?.containerUrl !== undefined) {
                 try {
                     const store = openStore(now.containerUrl);
                     const path = follower ? undefined : await attemptLogPath(store, now);

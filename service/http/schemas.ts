@@ -34,6 +34,8 @@ export const buildRequestSchema = {
             items: { ...text, maxLength: 260 },
             description: "Kafka brokers (host:port) that the log and the changes are streamed to.",
         },
+        registryUsername: { ...text, maxLength: 256, description: "Who pushes to `config.registry`." },
+        registryPassword: { ...text, maxLength: 65536 },
         lane: { ...text, minLength: 1, maxLength: 128, description: "Builds of one lane run one after another." },
         keepFailed: {
             type: "boolean",

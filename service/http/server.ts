@@ -12,6 +12,8 @@ import { registerCallbacks } from "./callbacks";
 import type { ServiceContext } from "./context";
 import { registerPage } from "./page";
 import { buildRequestSchema, buildSchema, problemSchema } from "./schemas";
+import { registerShuttle } from "./shuttle";
+import { registerUploads } from "./uploads";
 
 /** What the HTTP interface itself is told. */
 export interface ServerSettings {
@@ -20,6 +22,8 @@ export interface ServerSettings {
     readonly requestsPerMinute: number;
     /** Of one request's body, in bytes. */
     readonly bodyLimit: number;
+    /** Whether the build shuttle's paths are for whoever is on this machine, without a token. */
+    readonly openShuttle?: boolean;
 }
 
 /** The HTTP interface of the service, with its OpenAPI document at `/openapi.json`. */
@@ -31,8 +35,9 @@ export async function createServer(
         bodyLimit: settings.bodyLimit,
         // Who may send what is said by the tokens; a proxy's headers are nobody's word.
         trustProxy: false,
-        // Time for a whole request; what the service sends has no limit, as a log may take long.
-        requestTimeout: 60_000,
+        // Time for a whole request, of which an archive may be one; what the service sends has no limit, as a log may take long.
+        requestTimeout: 600_000,
+        http: { headersTimeout: 60_000 },
         ajv: { customOptions: { removeAdditional: false, coerceTypes: "array" } },
     });
     const callers = new WeakMap<FastifyRequest, Caller>();
@@ -105,5 +110,7 @@ export async function createServer(
     registerBuilds(app, context);
     registerCallbacks(app, context);
     await registerPage(app, context, async (token) => settings.authenticator.callerOf(token));
+    await registerUploads(app, context);
+    registerShuttle(app, context, settings.openShuttle ?? false);
     return app;
 }

@@ -37,6 +37,8 @@ export interface ProgramOptions {
     /** Nothing that a provider would say is known then. */
     readonly preview?: boolean;
     readonly call?: (token: string, inputs: Inputs) => Inputs;
+    /** Its module; index.ts by default. */
+    readonly program?: "index" | "main";
 }
 
 export const testDigest = `sha256:${"a".repeat(64)}`;
@@ -50,8 +52,9 @@ export function buildableRepository(repository: TemporaryRepository): string {
     return repository.commit();
 }
 
-/** Runs index.ts with Pulumi's mocks in place of an engine, and waits for its outputs. */
+/** Runs the program with Pulumi's mocks in place of an engine, and waits for its outputs. */
 export async function runProgram(options: ProgramOptions): Promise<ProgramRun> {
+    const modules = options.program === "main" ? ["../../main", "../../images", "../../index"] : ["../../index"];
     const declared: Declared[] = [];
     const invoked: { token: string; inputs: Inputs }[] = [];
     const environmentBefore = { ...process.env };
@@ -91,9 +94,11 @@ export async function runProgram(options: ProgramOptions): Promise<ProgramRun> {
     });
     try {
         // The program is a module: it runs when it is loaded.
-        // eslint-disable-next-line @typescript-eslint/no-dynamic-delete
-        delete require.cache[require.resolve("../../index")];
-        const program = (await import("../../index")) as unknown as Inputs;
+        for (const module of modules) {
+            // eslint-disable-next-line @typescript-eslint/no-dynamic-delete
+            delete require.cache[require.resolve(module)];
+        }
+        const program = (await import(modules[0] ?? "")) as unknown as Inputs;
         const outputs = await settled(program, options.preview ?? false);
         const all = (type: string) => declared.filter((resource) => resource.type === type);
         const one = (type: string, name?: string) => {

@@ -5,6 +5,7 @@ import { planMirrors } from "../../config/mirror";
 import { UserError } from "../../contract/errors";
 import { sourceFailure } from "../../launcher/sourceFailure";
 import { outcomeOfFailedJob, phaseOf } from "../../launcher/podStatus";
+import { plainImage } from "../../config/image";
 import { planBuilds } from "../../source/plan";
 import { mirrorName, parseRemote } from "../../source/remote";
 import type { ProgramRun } from "../helpers/program";
@@ -151,7 +152,7 @@ describe("a source that comes from a mirror", () => {
                     dockerfile: "Dockerfile",
                     command: [],
                 },
-                ...{ image: "", pipeline: "", pipelineVariables: {} },
+                ...{ image: "", pipeline: "", pipelineVariables: {}, ...plainImage },
                 ...{ sourceMode: "mirror", remote: "", toolchainDockerfile: "", ...more },
             },
             project.path,

@@ -4,11 +4,17 @@ import * as path from "node:path";
 
 import { UserError } from "../../contract/errors";
 import { findTarget } from "../../source/makefile";
+import { plainImage } from "../../config/image";
 import { planBuilds } from "../../source/plan";
 import { resolveSource } from "../../source/resolve";
 import { TemporaryDirectory, TemporaryRepository } from "../helpers/temporary";
 
-const inImage = { sourceMode: "image", remote: "", toolchainDockerfile: "" } as const;
+const inImage = {
+    ...plainImage,
+    sourceMode: "image",
+    remote: "",
+    toolchainDockerfile: "",
+} as const;
 
 describe("the source of a build", () => {
     let repository: TemporaryRepository;

@@ -1,0 +1,43 @@
+import * as pulumi from "@pulumi/pulumi";
+
+import { PushedImage } from "./components/pushedImage";
+import { readSettings } from "./config";
+import { readCredentials } from "./config/credentials";
+import { UserError } from "./contract/errors";
+import { planImage } from "./source/image";
+import { planBuilds } from "./source/plan";
+
+/** The program of a stack with `imageOnly`: the image of each commit, and nothing in any cluster. */
+const { settings, push, plans } = orRunError(() => {
+    const config = new pulumi.Config();
+    const read = readSettings(config, { project: pulumi.getProject(), stack: pulumi.getStack() });
+    return { settings: read, push: readCredentials(config).push, plans: planBuilds(read, __dirname) };
+});
+
+const credential = push && { server: settings.registry.split("/", 1)[0] ?? "", ...push };
+
+const pushed = plans.map((plan) => {
+    if (settings.image !== "") {
+        return { buildTag: plan.buildTag, image: pulumi.output(settings.image), tags: [] };
+    }
+    const { reference } = new PushedImage(plan.buildTag, {
+        ...planImage(settings, plan),
+        tags: settings.imageTags.length > 0 ? settings.imageTags : [plan.buildTag],
+        credential,
+    });
+    return { buildTag: plan.buildTag, image: reference, tags: settings.imageTags };
+});
+
+/** The stack's outputs: those of the one image; with several tags at once, `builds` has each tag's. */
+export = pushed.length === 1
+    ? { ...pushed[0] }
+    : { builds: Object.fromEntries(pushed.map((build) => [build.buildTag, build])) };
+
+/** What the user can mend is shown as one line, without a stack. */
+function orRunError<T>(read: () => T): T {
+    try {
+        return read();
+    } catch (error) {
+        throw error instanceof UserError ? new pulumi.RunError(error.message) : error;
+    }
+}
