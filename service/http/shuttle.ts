@@ -155,7 +155,7 @@ export function registerShuttle(app: FastifyInstance, context: ServiceContext, i
         { ...access("builds:read"), schema: { summary: "The log of a build (build shuttle)" } },
         async (request, reply) => {
             const [record] = builds(request.params.app, request.params.number);
-            const log = record && (await buildLog(context, record, 0));
+            const log = record && (await buildLog(context, record, 0)).bytes;
             return log === undefined || log.length === 0
                 ? reply.code(404).send(notFound)
                 : reply.type("text/plain; charset=utf-8").send(log.toString("utf8").replaceAll("\r\n", "\n"));
