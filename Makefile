@@ -29,7 +29,7 @@ node_modules/.stamp: package.json package-lock.json .npmrc
 
 # The library of Azure's logins stays in node_modules: it is large, and only a store on Azure needs it.
 dist/ke1.js: node_modules/.stamp $(TS_SOURCES)
-	@$(BIN)/esbuild cli/ke1.ts cli/main.ts cli/queueService.ts --bundle --external:./main.js --external:./queueService.js --external:@azure/identity --platform=node \
+	@$(BIN)/esbuild cli/ke1.ts cli/main.ts cli/queueService.ts cli/relay.ts --bundle --external:./main.js --external:./queueService.js --external:@azure/identity --platform=node \
 		--target=node22 --format=cjs --sourcemap --outdir=dist --log-level=warning
 
 .PHONY: exporter
@@ -40,6 +40,12 @@ exporter/image/ke1-exporter: $(GO_SOURCES)
 	@command -v go >/dev/null || { echo "error: Go is missing: install Go 1.26 or newer" >&2; exit 2; }
 	@echo "compiling the exporter (about half a minute the first time)" >&2
 	@cd exporter && CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '-s -w -buildid=' -o image/ke1-exporter .
+
+.PHONY: service-image
+service-image: service/image/ke1.tar ## what the image of a service in the cluster is made of (docs/service.md)
+
+service/image/ke1.tar: dist/ke1.js $(TS_SOURCES) $(wildcard *.ts mirror/*.sh) service/packImage.ts package-lock.json
+	@$(NODE) -r ts-node/register/transpile-only service/packImage.ts
 
 # --- builds ---------------------------------------------------------------------------------------------------------
 
@@ -75,7 +81,7 @@ unit: all ## tests without a cluster
 			../.ke1/exporter-tests.log; \
 		exit $$status
 
-integration: all ## tests on the embedded platform
+integration: all service-image ## tests on the embedded platform
 	@bin/ke1 platform up
 	@$(BIN)/mocha --config tests/mocharc.integration.json
 	@SEED=1 N=6 $(BIN)/mocha --config tests/mocharc.faults.json tests/faults/random.test.ts

@@ -20,6 +20,8 @@ import type { Placement } from "./config/placement";
 import { readPlacement } from "./config/placement";
 import type { ConfigSource } from "./config/reader";
 import { Reader } from "./config/reader";
+import type { DeployedService } from "./config/service";
+import { readPrepared, readService } from "./config/service";
 import type { PlatformDescriptor } from "./platform/descriptor";
 import { readDescriptor } from "./platform/descriptor";
 
@@ -57,6 +59,8 @@ export interface Settings extends SourceSettings, Placement, MirrorSettings, Env
     readonly namespace: string;
     /** Whether the stack makes the namespace. */
     readonly createNamespace: boolean;
+    /** Whether the namespace is a slot of a service (components/buildSlot.ts): only Jobs are made in it. */
+    readonly preparedNamespace: boolean;
     /** The name of a pull secret that is in the namespace already; empty for none. */
     readonly imagePullSecret: string;
     /** Without a slash at its end. */
@@ -93,6 +97,8 @@ export interface Settings extends SourceSettings, Placement, MirrorSettings, Env
     /** Present for the target `azure`. */
     readonly azure?: AzureSettings;
     readonly environments: Environments;
+    /** Present where the stack is a service, and not builds. */
+    readonly service?: DeployedService;
     /** Whether any part of the embedded platform is used. */
     readonly usesPlatform: boolean;
 }
@@ -137,6 +143,7 @@ export function readSettings(
         ...readMirrors(read, where.usesPlatform && !hasOwnCluster(read), namespace),
         admission: readAdmission(read, target === "local" && !hasOwnCluster(read)),
         ...readEnvironmentSettings(config),
+        service: readService(read, { onPlatform: target === "local" && !hasOwnCluster(read), namespace }),
         artifactDirectory: read.matching(
             "artifactDirectory",
             "bin",
@@ -147,6 +154,7 @@ export function readSettings(
         exporterImage: read.matching("exporterImage", "", digestReference, "an image by digest: repository@sha256:…"),
         namespace,
         createNamespace: read.flag("createNamespace", true),
+        preparedNamespace: readPrepared(read),
         imagePullSecret: read.matching("imagePullSecret", "", dnsLabel, "the name of a Secret in the namespace"),
         blobContainer: read.matching("blobContainer", "ke-1-builds", containerName, "3 to 63 of a-z, 0-9 and single -"),
         launchers: readLaunchers(read, target),

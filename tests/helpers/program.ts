@@ -36,6 +36,8 @@ export interface ProgramOptions {
     readonly stack?: string;
     /** Nothing that a provider would say is known then. */
     readonly preview?: boolean;
+    /** Below the project: a service's, instead of that of builds. */
+    readonly program?: "index" | "serviceProgram";
     readonly call?: (token: string, inputs: Inputs) => Inputs;
 }
 
@@ -91,9 +93,10 @@ export async function runProgram(options: ProgramOptions): Promise<ProgramRun> {
     });
     try {
         // The program is a module: it runs when it is loaded.
+        const path = require.resolve(`../../${options.program ?? "index"}`);
         // eslint-disable-next-line @typescript-eslint/no-dynamic-delete
-        delete require.cache[require.resolve("../../index")];
-        const program = (await import("../../index")) as unknown as Inputs;
+        delete require.cache[path];
+        const program = (await import(path)) as unknown as Inputs;
         const outputs = await settled(program, options.preview ?? false);
         const all = (type: string) => declared.filter((resource) => resource.type === type);
         const one = (type: string, name?: string) => {
@@ -217,7 +220,10 @@ function stdoutOf(name: string): string {
     if (name === "artifacts-container") {
         return JSON.stringify({ container: "ke-1-builds" });
     }
-    if (name === "identity-credential") {
+    if (name === "service-credential") {
+        return JSON.stringify({ secret: "ke1-store" });
+    }
+    if (name.endsWith("identity-credential")) {
         return JSON.stringify({ secret: "ke1-blob-credential" });
     }
     const artifacts = [{ name: "ke-1-ctl", url: "http://x", size: 1, sha256: "0" }];
