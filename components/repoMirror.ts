@@ -129,7 +129,6 @@ export class RepoMirror extends pulumi.ComponentResource {
                         ...spec,
                         capacity: { storage: volume.size },
                         persistentVolumeReclaimPolicy: "Retain",
-                        storageClassName: "",
                         // Nobody else's.
                         claimRef: { apiVersion: "v1", kind: "PersistentVolumeClaim", namespace, name },
                         local: { path: volume.directory },

@@ -81,7 +81,11 @@ export const kubeconfigPath = `${places.settings}/kubeconfig`;
  * with its credentials as files.
  */
 export function servicePod(args: ServicePodArgs): PodSpec {
-    const mount = (name: string, mountPath: string, readOnly = true) => ({ name, mountPath, readOnly });
+    // False is left out: the CLI's provider does not keep it.
+    const mount = (name: string, mountPath: string, readOnly = true) => ({
+        ...{ name, mountPath },
+        ...(readOnly ? { readOnly } : {}),
+    });
     const service: Container = {
         name: args.command,
         image: args.serviceImage,

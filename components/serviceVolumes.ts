@@ -61,8 +61,8 @@ export function declareVolumes(
                     accessModes: [mode],
                     volumeMode: "Filesystem",
                     capacity: { storage },
+                    // Of no class: left out, as the CLI's provider does not keep an empty one.
                     persistentVolumeReclaimPolicy: "Retain",
-                    storageClassName: "",
                     // Nobody else's.
                     claimRef: {
                         apiVersion: "v1",

@@ -1,4 +1,6 @@
 import * as assert from "node:assert/strict";
+import * as fs from "node:fs";
+import * as path from "node:path";
 
 import { slotRules } from "../../components/slotRole";
 import { readSettings } from "../../config";
@@ -52,6 +54,20 @@ describe("the program of a service", () => {
         for (const { inputs } of rbac.filter(({ type }) => type.endsWith(":RoleBinding"))) {
             assert.deepEqual(inputs["subjects"], [{ kind: "ServiceAccount", name: "ke1-service", namespace: "ci" }]);
         }
+    });
+
+    it("has the role that docs/service-cluster.md lists", () => {
+        const page = fs.readFileSync(path.join(__dirname, "../../docs/service-cluster.md"), "utf8");
+        const [, table = ""] = /## What its account may do\n([^]*?)\n## /.exec(page) ?? [];
+        const listed = [...table.matchAll(/^\| `([\w/]+)`(?:: ([\w-]+))? +\| ([\w, ]+?) +\|/gm)].map(
+            ([, resource = "", name = "", verbs = ""]) => [resource, name, verbs.split(", ")],
+        );
+        const given = slotRules.map(({ resources, resourceNames = [], verbs }) => [
+            resources.join(" "),
+            resourceNames.join(" "),
+            verbs,
+        ]);
+        assert.deepEqual(listed, given);
     });
 
     it("has no wildcard, no Secret but one by its name, and no way into a pod in its role", () => {
