@@ -58,6 +58,8 @@ describe("the configuration", () => {
             ];
             // tests/unit/admission.test.ts
             parsed.push("admission", "admissionRules", "nodeSizes", "extendedResources");
+            // tests/unit/serviceProgram.test.ts
+            parsed.push("service");
             const derived = [...parsed, ...Object.keys(own), ...Object.keys(azure)].includes(key);
             if (!derived) {
                 assert.deepEqual(read[key], declared.default, key);
