@@ -50,12 +50,19 @@ describe("a service in the cluster", function () {
     after(async () => {
         const destroyed = await stack.ke1(["destroy", "--yes"]);
         await stack.remove();
+        // Where `destroy` could not.
         await kubectl("delete", "namespace", slot(), "--ignore-not-found", "--wait=false");
+        const volumes = ["data", "gateway"].map((what) => `ke1-${what}-${stack.namespace}`);
+        await kubectl("delete", "persistentvolume", ...volumes, "--ignore-not-found", "--wait=false");
+        const rules = "validatingadmissionpolicies,validatingadmissionpolicybindings";
+        await kubectl("delete", rules, `ke1-${slot()}`, "--ignore-not-found");
         await server.stop();
         repository.remove();
         directory.remove();
+        const left = fs.existsSync(data());
+        fs.rmSync(data(), { recursive: true, force: true });
         assert.equal(destroyed.code, 0, destroyed.stderr);
-        assert.equal(fs.existsSync(data()), false, "its data are gone");
+        assert.equal(left, false, "its data are gone");
     });
 
     const slot = () => `${stack.namespace}-builds-0`;
