@@ -143,7 +143,6 @@ export function readSettings(
         ...readMirrors(read, where.usesPlatform && !hasOwnCluster(read), namespace),
         admission: readAdmission(read, target === "local" && !hasOwnCluster(read)),
         ...readEnvironmentSettings(config),
-        service: readService(read, { onPlatform: target === "local" && !hasOwnCluster(read), namespace }),
         artifactDirectory: read.matching(
             "artifactDirectory",
             "bin",
@@ -154,6 +153,7 @@ export function readSettings(
         exporterImage: read.matching("exporterImage", "", digestReference, "an image by digest: repository@sha256:…"),
         namespace,
         createNamespace: read.flag("createNamespace", true),
+        service: readService(read, { onPlatform: target === "local" && !hasOwnCluster(read), namespace }),
         preparedNamespace: readPrepared(read),
         imagePullSecret: read.matching("imagePullSecret", "", dnsLabel, "the name of a Secret in the namespace"),
         blobContainer: read.matching("blobContainer", "ke-1-builds", containerName, "3 to 63 of a-z, 0-9 and single -"),

@@ -168,7 +168,9 @@ function commandLine(args: ServicePodArgs): pulumi.Input<string>[] {
     const isServed = args.command === "serve";
     return [
         args.command,
-        ...["--stack", baseStack, "--data", `${places.data}/service`, "--parallel", String(args.parallel)],
+        ...["--stack", baseStack, "--data", `${places.data}/service`],
+        // A spawner's builds are those of its agents.
+        ...[args.command === "spawn" ? "--spawn" : "--parallel", String(args.parallel)],
         ...args.slots.flatMap((slot) => ["--namespace", slot]),
         ...(isServed ? ["--listen", "0.0.0.0", "--port", String(args.port)] : []),
         ...(args.tokens.length > 0 ? ["--tokens", `${places.settings}/tokens`] : []),

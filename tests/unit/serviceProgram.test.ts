@@ -198,10 +198,14 @@ describe("the program of a service", () => {
         );
     });
 
-    for (const command of ["watch", "spawn"]) {
+    for (const [command, atOnce] of [
+        ["watch", "--parallel"],
+        ["spawn", "--spawn"],
+    ]) {
         it(`is ${command}, which nobody calls, with the same rights`, async () => {
             const other = await service({ command, tokens: [], parallel: 1, arguments: ["--interval", "30"] });
-            assert.deepEqual(serve(other).args.slice(0, 3), [command, "--stack", "service"]);
+            const begin = [command, "--stack", "service", "--data", "/data/service", atOnce, "1"];
+            assert.deepEqual(serve(other).args.slice(0, begin.length), begin);
             assert.deepEqual(serve(other).args.slice(-2), ["--interval", "30"]);
             assert.equal(serve(other).livenessProbe, undefined);
             assert.deepEqual(other.all("kubernetes:core/v1:Service"), []);
