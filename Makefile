@@ -13,7 +13,7 @@ TS_SOURCES := $(wildcard admission/*.ts cli/*.ts components/*.ts config.ts confi
 GO_SOURCES := $(shell find exporter -name '*.go' -not -name '*_test.go') exporter/go.mod exporter/go.sum
 
 .PHONY: all help
-all: dist/ke1.js exporter ## everything that `ke1` needs
+all: dist/ke1.js dist/relay.js exporter ## everything that `ke1` needs
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -29,7 +29,7 @@ node_modules/.stamp: package.json package-lock.json .npmrc
 
 # The library of Azure's logins stays in node_modules: it is large, and only a store on Azure needs it.
 dist/ke1.js: node_modules/.stamp $(TS_SOURCES)
-	@$(BIN)/esbuild cli/ke1.ts cli/main.ts cli/queueService.ts cli/relay.ts --bundle --external:./main.js --external:./queueService.js --external:@azure/identity --platform=node \
+	@$(BIN)/esbuild cli/ke1.ts cli/main.ts cli/queueService.ts --bundle --external:./main.js --external:./queueService.js --external:@azure/identity --platform=node \
 		--target=node22 --format=cjs --sourcemap --outdir=dist --log-level=warning
 
 .PHONY: exporter
@@ -41,10 +41,14 @@ exporter/image/ke1-exporter: $(GO_SOURCES)
 	@echo "compiling the exporter (about half a minute the first time)" >&2
 	@cd exporter && CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '-s -w -buildid=' -o image/ke1-exporter .
 
-.PHONY: service-image
-service-image: service/image/ke1.tar ## what the image of a service in the cluster is made of (docs/service.md)
+# The gateway of the embedded platform, and its other end in a service's pod: a small program of its own.
+dist/relay.js: node_modules/.stamp cli/relay.ts
+	@$(BIN)/esbuild cli/relay.ts --bundle --platform=node --target=node22 --format=cjs --outdir=dist --log-level=warning
 
-service/image/ke1.tar: dist/ke1.js $(TS_SOURCES) $(wildcard *.ts mirror/*.sh) service/packImage.ts package-lock.json
+.PHONY: service-image
+service-image: service/image/ke1.tar ## what the image of a service in the cluster is made of (docs/service-cluster.md)
+
+service/image/ke1.tar: dist/ke1.js dist/relay.js $(TS_SOURCES) $(wildcard *.ts mirror/*.sh) service/packImage.ts package-lock.json
 	@$(NODE) -r ts-node/register/transpile-only service/packImage.ts
 
 # --- builds ---------------------------------------------------------------------------------------------------------
