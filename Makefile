@@ -13,7 +13,7 @@ TS_SOURCES := $(wildcard admission/*.ts cli/*.ts components/*.ts config.ts confi
 GO_SOURCES := $(shell find exporter -name '*.go' -not -name '*_test.go') exporter/go.mod exporter/go.sum
 
 .PHONY: all help
-all: dist/ke1.js exporter ## everything that `ke1` needs
+all: dist/ke1.js dist/relay.js exporter ## everything that `ke1` needs
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -45,6 +45,16 @@ exporter/image/ke1-exporter: $(GO_SOURCES)
 	@command -v go >/dev/null || { echo "error: Go is missing: install Go 1.26 or newer" >&2; exit 2; }
 	@echo "compiling the exporter (about half a minute the first time)" >&2
 	@cd exporter && CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '-s -w -buildid=' -o image/ke1-exporter .
+
+# The gateway of the embedded platform, and its other end in a service's pod: a small program of its own.
+dist/relay.js: node_modules/.stamp cli/relay.ts
+	@$(BIN)/esbuild cli/relay.ts --bundle --platform=node --target=node22 --format=cjs --outdir=dist --log-level=warning
+
+.PHONY: service-image
+service-image: service/image/ke1.tar ## what the image of a service in the cluster is made of (docs/service-cluster.md)
+
+service/image/ke1.tar: dist/ke1.js dist/relay.js $(TS_SOURCES) $(wildcard *.ts mirror/*.sh) service/packImage.ts package-lock.json
+	@$(NODE) -r ts-node/register/transpile-only service/packImage.ts
 
 # --- builds ---------------------------------------------------------------------------------------------------------
 
@@ -81,7 +91,7 @@ unit: all ## tests without a cluster
 			../.ke1/exporter-tests.log; \
 		exit $$status
 
-integration: all ## tests on the embedded platform
+integration: all service-image ## tests on the embedded platform
 	@bin/ke1 platform up
 	@$(BIN)/mocha --config tests/mocharc.integration.json
 	@SEED=1 N=6 $(BIN)/mocha --config tests/mocharc.faults.json tests/faults/random.test.ts

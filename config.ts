@@ -24,6 +24,8 @@ import type { Placement } from "./config/placement";
 import { readPlacement } from "./config/placement";
 import type { ConfigSource } from "./config/reader";
 import { Reader } from "./config/reader";
+import type { DeployedService } from "./config/service";
+import { readPrepared, readService } from "./config/service";
 import type { PlatformDescriptor } from "./platform/descriptor";
 import { readDescriptor } from "./platform/descriptor";
 
@@ -63,6 +65,8 @@ export interface Settings extends SourceSettings, Placement, MirrorSettings, Env
     readonly namespace: string;
     /** Whether the stack makes the namespace. */
     readonly createNamespace: boolean;
+    /** Whether the namespace is a slot of a service (components/buildSlot.ts): only Jobs are made in it. */
+    readonly preparedNamespace: boolean;
     /** The name of a pull secret that is in the namespace already; empty for none. */
     readonly imagePullSecret: string;
     /** Without a slash at its end. */
@@ -99,6 +103,8 @@ export interface Settings extends SourceSettings, Placement, MirrorSettings, Env
     /** Present for the target `azure`. */
     readonly azure?: AzureSettings;
     readonly environments: Environments;
+    /** Present where the stack is a service, and not builds. */
+    readonly service?: DeployedService;
     /** Whether any part of the embedded platform is used. */
     readonly usesPlatform: boolean;
 }
@@ -152,6 +158,8 @@ export function readSettings(
         }),
         namespace,
         createNamespace: read.flag("createNamespace", true),
+        service: readService(read, { onPlatform: target === "local" && !hasOwnCluster(read), namespace }),
+        preparedNamespace: readPrepared(read),
         imagePullSecret: read.matching("imagePullSecret", "", dnsLabel, "the name of a Secret in the namespace"),
         blobContainer: read.matching("blobContainer", "ke-1-builds", containerName, "3 to 63 of a-z, 0-9 and single -"),
         launchers: readLaunchers(read, target),

@@ -17,6 +17,7 @@ import type { DeclareImage } from "./components/images";
 import { imagesOf } from "./components/images";
 import { judgeBuilds } from "./components/judge";
 import { LaunchAccess } from "./components/launchAccess";
+import { programsOf, readMirrorScripts } from "./components/mirrorPrograms";
 import { PullSecret } from "./components/pullSecret";
 import type * as pipelineComponents from "./components/pipeline";
 import { RepoMirror } from "./components/repoMirror";
@@ -62,6 +63,7 @@ const namespace = new BuildNamespace(
     {
         name: settings.namespace,
         create: settings.createNamespace,
+        isPrepared: settings.preparedNamespace,
         maxPods: settings.maxPods,
         hasMirrors: mirrorPlan !== undefined,
         egress: {
@@ -182,8 +184,12 @@ function imageOf(plan: BuildPlan): pulumi.Input<string> {
 }
 
 function declareMirror({ mirrors, image, secretOrigin }: MirrorPlan) {
-    const script = (program: string) => fs.readFileSync(path.join(__dirname, "mirror", `${program}.sh`), "utf8");
     const access = { image, secret: settings.mirrorSecret, secretOrigin };
+    const scripts = readMirrorScripts(__dirname);
+    if (settings.preparedNamespace) {
+        // Its programs are there; there is no mirror.
+        return { ...access, programs: programsOf(scripts, [], settings.runAsUser, namespace.name).metadata.name };
+    }
     const { claim, programs } = new RepoMirror(
         "mirror",
         {
@@ -191,7 +197,7 @@ function declareMirror({ mirrors, image, secretOrigin }: MirrorPlan) {
             mirrors,
             namespace: namespace.name,
             checkedOut: checkedOut(plans),
-            scripts: { git: script("git"), sync: script("sync"), source: script("source") },
+            scripts,
             interval: settings.mirrorInterval,
             deadlineSeconds: settings.deadlineSeconds,
             runAsUser: settings.runAsUser,
@@ -228,6 +234,7 @@ function onAnyStore() {
             kubeconfig: settings.kubeconfig,
             kubeContext: settings.kubeContext,
             validFrom: new Date().toISOString().slice(0, "YYYY-MM-DD".length),
+            isPrepared: settings.preparedNamespace,
         },
         onCluster,
     );

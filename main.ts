@@ -1,8 +1,16 @@
 import * as pulumi from "@pulumi/pulumi";
 
+import { isService } from "./config/service";
+
 /* eslint-disable @typescript-eslint/no-require-imports */
 
-/** What the stack declares: the image alone, where it is configured so, or builds. Only the one that is wanted is loaded. */
-export = (new pulumi.Config().get("imageOnly") === "true" ? require("./images") : require("./index")) as Readonly<
-    Record<string, pulumi.Input<unknown>>
->;
+const config = new pulumi.Config();
+
+/** What the stack declares: a service, or the image alone, where it is configured so, or builds. Only that is loaded. */
+export = (
+    isService(config)
+        ? require("./serviceProgram")
+        : config.get("imageOnly") === "true"
+          ? require("./images")
+          : require("./index")
+) as Readonly<Record<string, pulumi.Input<unknown>>>;

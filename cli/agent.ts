@@ -5,7 +5,13 @@ export function agentCommands(): Command[] {
     return [
         new Command("store")
             .description("(run by the program) the blob container")
-            .addCommand(new Command("create").action(async () => (await actions()).createStore())),
+            .addCommand(new Command("create").action(async () => (await actions()).createStore()))
+            .addCommand(new Command("grant").action(async () => (await serviceActions()).grantStore()))
+            .addCommand(new Command("revoke").action(async () => (await serviceActions()).revokeStore())),
+        new Command("service-directory")
+            .description("(run by the program) the embedded platform's directory for a service")
+            .addCommand(new Command("make").action(async () => (await serviceActions()).makeServiceDirectory()))
+            .addCommand(new Command("remove").action(async () => (await serviceActions()).removeServiceDirectory())),
         new Command("identity")
             .description("(run by the program) the exporter's credential")
             .addCommand(new Command("grant").action(async () => (await actions()).grantIdentity()))
@@ -36,4 +42,8 @@ async function actions() {
 
 async function mirrorActions() {
     return import("./mirrorDirectory");
+}
+
+async function serviceActions() {
+    return import("./serviceAgent");
 }

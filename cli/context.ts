@@ -23,23 +23,43 @@ export function required(name: string): string {
 export function storageCredential(endpoint: string): StorageSharedKeyCredential {
     const credential = accountKey(endpoint);
     if (!credential) {
-        throw new UserError(
-            `there is no credential for ${endpoint}: set AZURE_STORAGE_CONNECTION_STRING, ` +
-                "or AZURE_STORAGE_ACCOUNT and AZURE_STORAGE_KEY",
-        );
+        throw noCredential(endpoint);
     }
     return credential;
 }
 
+/** An account's name and its key in Base64. */
+export interface StorageKey {
+    readonly account: string;
+    readonly key: string;
+}
+
+/** As `storageCredential`, to hand on to a service in the cluster. */
+export function storageKey(endpoint: string): StorageKey {
+    const found = findKey(endpoint);
+    if (!found) {
+        throw noCredential(endpoint);
+    }
+    return found;
+}
+
 function accountKey(endpoint: string): StorageSharedKeyCredential | undefined {
+    const found = findKey(endpoint);
+    return found && new StorageSharedKeyCredential(found.account, found.key);
+}
+
+function findKey(endpoint: string): StorageKey | undefined {
+    const own = endpoint.replace(/\/+$/, "");
     // First: a key in the environment is that of some account, and the platform's endpoint can only have its own.
     const platform = readDescriptor();
-    if (platform && platform.blobEndpoint.replace(/\/+$/, "") === endpoint.replace(/\/+$/, "")) {
-        const { account, key } = JSON.parse(fs.readFileSync(platform.blobCredentialFile, "utf8")) as {
-            account: string;
-            key: string;
-        };
-        return new StorageSharedKeyCredential(account, key);
+    if (platform && platform.blobEndpoint.replace(/\/+$/, "") === own) {
+        return JSON.parse(fs.readFileSync(platform.blobCredentialFile, "utf8")) as StorageKey;
+    }
+    // A service's, in its pod. No other store is ever sent what is signed with it.
+    const file = process.env["KE1_STORAGE_CREDENTIAL_FILE"];
+    const given = file ? (JSON.parse(fs.readFileSync(file, "utf8")) as StorageKey & { endpoint: string }) : undefined;
+    if (given?.endpoint === own) {
+        return given;
     }
     const fromConnectionString = new Map(
         (process.env["AZURE_STORAGE_CONNECTION_STRING"] ?? "").split(";").map((part) => {
@@ -49,7 +69,14 @@ function accountKey(endpoint: string): StorageSharedKeyCredential | undefined {
     );
     const account = fromConnectionString.get("AccountName") ?? process.env["AZURE_STORAGE_ACCOUNT"];
     const key = fromConnectionString.get("AccountKey") ?? process.env["AZURE_STORAGE_KEY"];
-    return account && key ? new StorageSharedKeyCredential(account, key) : undefined;
+    return account && key ? { account, key } : undefined;
+}
+
+function noCredential(endpoint: string): UserError {
+    return new UserError(
+        `there is no credential for ${endpoint}: set AZURE_STORAGE_CONNECTION_STRING, ` +
+            "or AZURE_STORAGE_ACCOUNT and AZURE_STORAGE_KEY",
+    );
 }
 
 /**

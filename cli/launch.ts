@@ -2,6 +2,7 @@ import { getCompileCacheDir } from "node:module";
 
 import { judgeBuilds } from "../components/judge";
 import { readSourceSettings } from "../config";
+import { isService } from "../config/service";
 import { UserError } from "../contract/errors";
 import { buildsImagesOnPlatform } from "../config/imageBuilder";
 import { planMirrors } from "../config/mirror";
@@ -37,7 +38,7 @@ export async function beforeOperation(operation: Operation): Promise<NodeJS.Proc
                 `\`pulumi ${operation.kind} --stack ${operation.stack}\` (docs/azure.md)`,
         );
     }
-    const builds = operation.kind === "up" || operation.kind === "preview";
+    const builds = (operation.kind === "up" || operation.kind === "preview") && !isService(stack.config);
     // First, so that nobody waits minutes for a platform to be told that the tag does not exist.
     const plans = builds ? planBuilds(readSourceSettings(stack.config), stack.projectDirectory) : [];
     if (stack.needsPlatform && !(await platformIsUp())) {

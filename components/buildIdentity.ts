@@ -16,7 +16,11 @@ export interface BuildIdentityArgs {
     readonly kubeContext: pulumi.Input<string>;
     /** The first day that the credential is good for, `YYYY-MM-DD` in UTC. A new day brings a new credential. */
     readonly validFrom: pulumi.Input<string>;
+    /** Whether service account and Secret are another stack's; then the credential is renewed, and left when this stack goes. */
+    readonly isPrepared?: boolean;
 }
+
+const serviceAccountName = "ke1-build";
 
 /**
  * Who a build is: a service account without a token, and a Secret with a SAS that can create, write, add and read blobs
@@ -33,21 +37,22 @@ export class BuildIdentity extends pulumi.ComponentResource {
     public constructor(name: string, args: BuildIdentityArgs, opts?: pulumi.ComponentResourceOptions) {
         super("ke1:components:BuildIdentity", name, {}, opts);
 
-        const serviceAccount = new k8s.core.v1.ServiceAccount(
-            `${name}-service-account`,
-            {
-                metadata: { namespace: args.namespace, name: "ke1-build", labels: commonLabels },
-                automountServiceAccountToken: false,
-            },
-            { parent: this },
-        );
-        this.serviceAccount = serviceAccount.metadata.name;
+        this.serviceAccount = args.isPrepared
+            ? pulumi.output(serviceAccountName)
+            : new k8s.core.v1.ServiceAccount(
+                  `${name}-service-account`,
+                  {
+                      metadata: { namespace: args.namespace, name: serviceAccountName, labels: commonLabels },
+                      automountServiceAccountToken: false,
+                  },
+                  { parent: this },
+              ).metadata.name;
 
         const credential = new command.local.Command(
             `${name}-credential`,
             {
                 create: "bin/ke1 identity grant",
-                delete: "bin/ke1 identity revoke",
+                ...(args.isPrepared ? {} : { delete: "bin/ke1 identity revoke" }),
                 environment: {
                     KE1_BLOB_ENDPOINT: args.endpoint,
                     KE1_BLOB_CONTAINER: args.container,

@@ -18,6 +18,11 @@ export interface BuildNamespaceArgs {
     readonly hasMirrors?: boolean;
     /** Whether the namespace is to be made; otherwise it is there, and its own labels and annotations are left alone. */
     readonly create: boolean;
+    /**
+     * Whether all of this is there already: the namespace is one of those that a service's stack keeps for builds
+     * (components/buildSlot.ts), and what is declared here is the wrapper's name and nothing else.
+     */
+    readonly isPrepared?: boolean;
     /** What a build's pod may reach: where the exporter sends logs and artifacts, and gets its token from. */
     readonly egress: Pick<BuildEgressArgs, "endpoints" | "privateAddresses" | "flavor">;
     /** Who else is told of builds. */
@@ -39,6 +44,15 @@ export class BuildNamespace extends pulumi.ComponentResource {
     public constructor(name: string, args: BuildNamespaceArgs, opts?: pulumi.ComponentResourceOptions) {
         super("ke1:components:BuildNamespace", name, {}, opts);
         const child = { parent: this };
+        // Immutable, and named by its content: a build under way never sees the script change, and kubelet need not watch it.
+        const digest = createHash("sha256").update(args.wrapperScript).digest("hex");
+        const wrapperName = `ke1-wrapper-${digest.slice(0, 10)}`;
+        if (args.isPrepared) {
+            this.name = pulumi.output(args.name);
+            this.wrapperConfigMap = pulumi.output(wrapperName);
+            this.registerOutputs({ name: this.name, wrapperConfigMap: this.wrapperConfigMap });
+            return;
+        }
 
         this.name = args.create ? declareNamespace(name, args.name, child) : pulumi.output(args.name);
         const metadata = { namespace: this.name, labels: commonLabels };
@@ -72,12 +86,10 @@ export class BuildNamespace extends pulumi.ComponentResource {
 
         declareReceiverAccess(name, { ...args.exports, namespace: this.name, flavor: args.egress.flavor }, child);
 
-        // Immutable, and named by its content: a build under way never sees the script change, and kubelet need not watch it.
-        const digest = createHash("sha256").update(args.wrapperScript).digest("hex");
         const wrapper = new k8s.core.v1.ConfigMap(
             `${name}-wrapper`,
             {
-                metadata: { ...metadata, name: `ke1-wrapper-${digest.slice(0, 10)}` },
+                metadata: { ...metadata, name: wrapperName },
                 immutable: true,
                 data: { wrap: args.wrapperScript },
             },
@@ -89,7 +101,8 @@ export class BuildNamespace extends pulumi.ComponentResource {
     }
 }
 
-function declareNamespace(
+/** A namespace whose pods have no privilege. */
+export function declareNamespace(
     name: string,
     namespaceName: pulumi.Input<string>,
     opts: pulumi.CustomResourceOptions,

@@ -8,8 +8,8 @@ import { gitAccess, programsVolume } from "./gitAccess";
 
 /** How a pod gets the source of its build. */
 export interface CheckoutArgs extends Checkout, GitAccessArgs {
-    /** The volume with the mirrors. */
-    readonly claim: pulumi.Input<string>;
+    /** The volume with the mirrors; absent where there are none, and all is fetched. */
+    readonly claim?: pulumi.Input<string>;
 }
 
 type Container = k8s.types.input.core.v1.Container;
@@ -75,7 +75,12 @@ export function checkoutParts(
             },
         ],
         volumes: [
-            { name: "mirrors", persistentVolumeClaim: { claimName: claim, readOnly: true } },
+            {
+                name: "mirrors",
+                ...(claim === undefined
+                    ? { emptyDir: {} }
+                    : { persistentVolumeClaim: { claimName: claim, readOnly: true } }),
+            },
             { name: "source", emptyDir: { sizeLimit: pod.diskLimit } },
             programsVolume(checkout),
             ...access.volumes,

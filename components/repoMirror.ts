@@ -1,5 +1,3 @@
-import { createHash } from "node:crypto";
-
 import * as command from "@pulumi/command";
 import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
@@ -11,6 +9,8 @@ import { declareEgress, hasName } from "./egress";
 import type { GitAccessArgs } from "./gitAccess";
 import { gitAccess, programsVolume } from "./gitAccess";
 import { commonLabels } from "./labels";
+import type { MirrorScripts } from "./mirrorPrograms";
+import { programsOf } from "./mirrorPrograms";
 import { nameResolution, podSecurity, pullSecrets, restricted } from "./podDefaults";
 
 export interface RepoMirrorArgs extends Omit<GitAccessArgs, "programs"> {
@@ -19,8 +19,7 @@ export interface RepoMirrorArgs extends Omit<GitAccessArgs, "programs"> {
     readonly mirrors: readonly Mirror[];
     /** The remotes that builds' pods may ask themselves, for what is newer than their mirror. */
     readonly checkedOut: readonly string[];
-    /** The shell programs: git.sh, sync.sh and source.sh of `mirror/`. */
-    readonly scripts: { readonly git: string; readonly sync: string; readonly source: string };
+    readonly scripts: MirrorScripts;
     /** Seconds between two looks at a remote. */
     readonly interval: number;
     /** How long a build may take, in seconds: for longer than this, the mirrors keep what a build could have begun with. */
@@ -68,7 +67,11 @@ export class RepoMirror extends pulumi.ComponentResource {
         const labels = { ...commonLabels, "app.kubernetes.io/component": "mirror" };
         const { namespace } = args;
 
-        this.programs = this.declarePrograms(resource, args);
+        this.programs = new k8s.core.v1.ConfigMap(
+            `${resource}-programs`,
+            programsOf(args.scripts, args.mirrors, args.runAsUser, namespace),
+            child,
+        ).metadata.name;
         this.claim = this.declareVolume(resource, args);
         const account = new k8s.core.v1.ServiceAccount(
             `${resource}-service-account`,
@@ -112,19 +115,6 @@ export class RepoMirror extends pulumi.ComponentResource {
         this.registerOutputs({ claim: this.claim, programs: this.programs });
     }
 
-    /** Immutable, and named by its content: what runs never sees its program change. */
-    private declarePrograms(resource: string, args: RepoMirrorArgs): pulumi.Output<string> {
-        const data = {
-            ...args.scripts,
-            mirrors: args.mirrors.map((mirror) => `${mirror.name} ${mirror.remote}\n`).join(""),
-            passwd: `root:x:0:0:root:/root:/bin/false\nke1:x:${args.runAsUser}:${args.runAsUser}:ke1:/tmp:/bin/false\n`,
-        };
-        const digest = createHash("sha256").update(JSON.stringify(data)).digest("hex");
-        const metadata = { namespace: args.namespace, name: `${name}-${digest.slice(0, 10)}`, labels: commonLabels };
-        return new k8s.core.v1.ConfigMap(`${resource}-programs`, { metadata, immutable: true, data }, { parent: this })
-            .metadata.name;
-    }
-
     private declareVolume(resource: string, { namespace, runAsUser, volume }: RepoMirrorArgs): pulumi.Output<string> {
         const child = { parent: this };
         const spec = { accessModes: ["ReadWriteMany"], volumeMode: "Filesystem" };
@@ -139,7 +129,6 @@ export class RepoMirror extends pulumi.ComponentResource {
                         ...spec,
                         capacity: { storage: volume.size },
                         persistentVolumeReclaimPolicy: "Retain",
-                        storageClassName: "",
                         // Nobody else's.
                         claimRef: { apiVersion: "v1", kind: "PersistentVolumeClaim", namespace, name },
                         local: { path: volume.directory },

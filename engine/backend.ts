@@ -153,7 +153,7 @@ export class FileBackend {
         const path = join(directory, `${randomUUID()}.json`);
         const holder: LockHolder = {
             pid: process.pid,
-            username: userInfo().username,
+            username: userName(),
             hostname: hostname(),
             timestamp: new Date().toISOString(),
         };
@@ -285,5 +285,14 @@ function isAlive(pid: number): boolean {
         return true;
     } catch (error) {
         return (error as NodeJS.ErrnoException).code === "EPERM";
+    }
+}
+
+/** A pod's user has often no name. */
+function userName(): string {
+    try {
+        return userInfo().username;
+    } catch {
+        return `user ${process.getuid?.() ?? 0}`;
     }
 }

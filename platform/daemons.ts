@@ -4,6 +4,7 @@ import { containerdSpec } from "./containerd";
 import type { DaemonSpec } from "./daemon";
 import { dockerSpec } from "./docker";
 import { etcdSpec } from "./etcd";
+import { gatewaySpec, hasServices } from "./gateway";
 import { kubeletSpec } from "./kubelet";
 import { registrySpec } from "./registry";
 import type { Settings } from "./settings";
@@ -20,6 +21,8 @@ export interface Daemons {
     /** Absent where a Docker of the user's own is used. */
     readonly docker?: DaemonSpec;
     readonly kubelet: DaemonSpec;
+    /** Present while there is a service in the cluster. */
+    readonly gateway?: DaemonSpec;
 }
 
 /** Needs the Debian packages, and writes nothing but the secrets that are missing. */
@@ -34,6 +37,7 @@ export function daemonsOf(settings: Settings, ownDocker: boolean): Daemons {
         azurite: azuriteSpec(settings),
         ...(ownDocker && { docker: dockerSpec(settings) }),
         kubelet: kubeletSpec(settings),
+        ...(hasServices(settings.home) && { gateway: gatewaySpec(settings) }),
     };
 }
 

@@ -17,7 +17,7 @@ export interface DownOptions {
 /** In the order in which they end; those in one row at once. The containers end after the first row. */
 const rows = [
     ["kubelet", "kube-controller-manager", "kube-scheduler"],
-    ["kube-apiserver", "dockerd", "registry", "azurite"],
+    ["kube-apiserver", "dockerd", "registry", "azurite", "gateway"],
     ["etcd", "containerd"],
 ] as const;
 

@@ -212,6 +212,7 @@ async function startAll(
         start(daemons.docker, containerd, network),
         start(daemons.controllerManager, apiServer),
         start(daemons.scheduler, apiServer),
+        start(daemons.gateway, apiServer, registry),
     ];
     const node = after([kubelet, pause, ...others], async () =>
         steps.step("node is ready", async () => untilNodeReady(settings, signal)),

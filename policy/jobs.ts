@@ -53,6 +53,8 @@ interface Job {
 }
 
 const job = exactType("kubernetes:batch/v1:Job");
+/** What has a template of a pod: builds, and what the stack runs beside them. */
+const anyPods = /^kubernetes:(batch\/v1:Job|apps\/v1:(Deployment|StatefulSet))$/;
 /** The one container that may hold the store's credential. */
 const exporter = "exporter";
 /** What the init container that makes the working copy may hold, and nobody else: what private repositories ask for. */
@@ -76,7 +78,7 @@ function nameOf({ name }: Container): string {
 export const imagesByDigest = policy<Job>({
     name: "image-by-digest",
     description: "What a Job runs is what was built: each image is named by its digest.",
-    types: job,
+    types: anyPods,
     examine: (resource, check) => {
         for (const container of containersOf(podOf(resource))) {
             check(() =>
@@ -109,8 +111,8 @@ export const buildTag = policy<Job>({
 /** https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted, and what of `baseline` a build could use. */
 export const restrictedPods = policy<Job>({
     name: "restricted-pods",
-    description: "A build has no privilege on the node that it runs on.",
-    types: job,
+    description: "A build has no privilege on the node that it runs on, nor has what launches it.",
+    types: anyPods,
     examine: (resource, check) => {
         const pod = podOf(resource);
         for (const shared of ["hostNetwork", "hostPID", "hostIPC"] as const) {

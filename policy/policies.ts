@@ -4,6 +4,7 @@ import { federation, roleAssignment, roleDefinition } from "./access";
 import { admissionBinding, admissionPolicy } from "./admission";
 import { egress, imageName, namespace, namedEgress } from "./cluster";
 import { buildTag, credentials, imagesByDigest, restrictedPods } from "./jobs";
+import { boundRole, noClusterRole, role, serviceToken } from "./service";
 import { blobContainer, blobService, protectedStore, storageAccount } from "./store";
 
 /** Everything that `docs/ci.md` lists; each policy is mandatory. */
@@ -25,4 +26,8 @@ export const policies: readonly ResourceValidationPolicy[] = [
     admissionPolicy,
     admissionBinding,
     imageName,
+    role,
+    boundRole,
+    noClusterRole,
+    serviceToken,
 ];

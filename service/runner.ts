@@ -124,7 +124,8 @@ export class Runner {
     /** Deletes all that a build's stack has made. Artifacts and logs stay. */
     public async destroy(record: BuildRecord): Promise<void> {
         const place = this.place(record.id);
-        if (!fs.existsSync(place.stackFile)) {
+        if (!fs.existsSync(place.stackFile) || !this.hasState(record.stack)) {
+            // Nothing was made: the launch failed before that.
             return;
         }
         const stack = ["--stack", record.stack, "--cwd", this.settings.projectDirectory];
@@ -249,9 +250,27 @@ export class Runner {
 
     /** Ends what a killed service has left running on a build's stack, and takes its lock away. */
     private async endOrphans({ stack }: BuildRecord, place: Place): Promise<void> {
-        if (endOrphan(place.pidFile, place.stackFile)) {
+        // In a pod, what was killed with the one before cannot be seen to be gone: it was on a host of another name. Nobody
+        // but this service works on its builds' stacks.
+        if (endOrphan(place.pidFile, place.stackFile) || this.isLocked(stack)) {
             await this.ke1(place, ["stack", "cancel", "--stack", stack, "--cwd", this.settings.projectDirectory], {});
         }
+    }
+
+    /** As engine/backend.ts keeps locks. */
+    private isLocked(stack: string): boolean {
+        const directory = this.stateDirectory("locks", "organization", "ke-1-build", stack);
+        return fs.existsSync(directory) && fs.readdirSync(directory).length > 0;
+    }
+
+    /** And checkpoints, with a journal beside them. */
+    private hasState(stack: string): boolean {
+        const directory = this.stateDirectory("stacks", "ke-1-build");
+        return fs.existsSync(directory) && fs.readdirSync(directory).some((file) => file.startsWith(`${stack}.`));
+    }
+
+    private stateDirectory(...names: readonly string[]): string {
+        return path.join(this.settings.dataDirectory, "state", ".pulumi", ...names);
     }
 
     private place(id: string): Place {

@@ -16,13 +16,15 @@ export interface TokenEntry {
 
 /** Reads a file of lines `<name> <SHA-256 of the token, hexadecimal> <scope>[,<scope>...]`; `#` begins a remark. */
 export function readTokens(file: string): readonly TokenEntry[] {
-    let mode: number;
+    let stat: fs.Stats;
     try {
-        mode = fs.statSync(file).mode;
+        stat = fs.statSync(file);
     } catch {
         throw new UserError(`there is no ${file}; make it with \`ke1 token add NAME --scope builds:write\``);
     }
-    if ((mode & 0o077) !== 0) {
+    // In a pod, such a file is root's, and is read through the pod's group.
+    const others = stat.uid === process.getuid?.() ? 0o077 : 0o037;
+    if ((stat.mode & others) !== 0) {
         throw new UserError(`${file} can be read by others; chmod 600 ${file}`);
     }
     return fs

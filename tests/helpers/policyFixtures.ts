@@ -5,6 +5,7 @@ import type * as docker from "@pulumi/docker";
 import type * as k8s from "@pulumi/kubernetes";
 
 import type { Declaration } from "./policyPack";
+import { rightService } from "./serviceFixtures";
 
 export const enforce = "pod-security.kubernetes.io/enforce";
 export const skipped = "azure.workload.identity/skip-containers";
@@ -57,6 +58,7 @@ const job: k8s.batch.v1.JobArgs = {
 
 /** One right resource of each type that a policy is about; the provider's own types check its properties' names. */
 export const right = {
+    ...rightService,
     StorageAccount: {
         type: "azure-native:storage:StorageAccount",
         options: { protect: true },

@@ -38,7 +38,7 @@ export interface ProgramOptions {
     readonly preview?: boolean;
     readonly call?: (token: string, inputs: Inputs) => Inputs;
     /** Its module; index.ts by default. */
-    readonly program?: "index" | "main";
+    readonly program?: "index" | "main" | "serviceProgram";
 }
 
 export const testDigest = `sha256:${"a".repeat(64)}`;
@@ -54,7 +54,7 @@ export function buildableRepository(repository: TemporaryRepository): string {
 
 /** Runs the program with Pulumi's mocks in place of an engine, and waits for its outputs. */
 export async function runProgram(options: ProgramOptions): Promise<ProgramRun> {
-    const modules = options.program === "main" ? ["../../main", "../../images", "../../index"] : ["../../index"];
+    const modules = options.program === "main" ? ["../../main", "../../images", "../../index"] : [`../../${options.program ?? "index"}`];
     const declared: Declared[] = [];
     const invoked: { token: string; inputs: Inputs }[] = [];
     const environmentBefore = { ...process.env };
@@ -222,7 +222,10 @@ function stdoutOf(name: string): string {
     if (name === "artifacts-container") {
         return JSON.stringify({ container: "ke-1-builds" });
     }
-    if (name === "identity-credential") {
+    if (name === "service-credential") {
+        return JSON.stringify({ secret: "ke1-store" });
+    }
+    if (name.endsWith("identity-credential")) {
         return JSON.stringify({ secret: "ke1-blob-credential" });
     }
     const artifacts = [{ name: "ke-1-ctl", url: "http://x", size: 1, sha256: "0" }];

@@ -63,6 +63,8 @@ describe("the configuration", () => {
             parsed.push(
                 ...Object.keys(project.config).filter((name) => /^image(Builder|Registry|Cache|Reprod)/.test(name)),
             );
+            // tests/unit/serviceProgram.test.ts
+            parsed.push("service");
             const derived = [...parsed, ...Object.keys(own), ...Object.keys(azure)].includes(key);
             if (!derived) {
                 assert.deepEqual(read[key], declared.default, key);

@@ -123,6 +123,20 @@ const jobs: readonly Loosened[] = [
     ["Job", `${build}.envFrom`, [{ secretRef: { name: "x" } }], /leave out the Secret in its environment/],
 ];
 
+const service: readonly Loosened[] = [
+    ["Deployment", `${pod}.containers.0.image`, "ke-1-service:v1", /container serve: name the image by digest/],
+    ["Deployment", `${pod}.securityContext.runAsNonRoot`, absent, /container serve: set runAsNonRoot to true/],
+    ["Deployment", `${pod}.hostNetwork`, true, /leave out hostNetwork/],
+    ["Deployment", `${pod}.automountServiceAccountToken`, absent, /set automountServiceAccountToken to false/],
+    ["Role", "rules.0.verbs", ["*"], /name what the rule for \["jobs"\] allows/],
+    ["Role", "rules.0.resources", ["*"], /name what the rule for/],
+    ["Role", "rules.0.resources", ["pods", "pods/exec"], /leave out pods\/exec/],
+    ["Role", "rules.0.resources", ["networkpolicies"], /leave out networkpolicies/],
+    ["Role", "rules.0.verbs", ["deletecollection"], /leave out the verb deletecollection/],
+    ["Role", "rules.1.resourceNames", absent, /name the Secrets in resourceNames/],
+    ["RoleBinding", "roleRef.kind", "ClusterRole", /bind a Role of the stack's own \(it is "ClusterRole"\)/],
+];
+
 const everywhere = { ipBlock: { cidr: "0.0.0.0/0" } };
 const cluster: readonly Loosened[] = [
     ["AdmissionPolicy", "spec.failurePolicy", "Ignore", /set spec.failurePolicy to Fail \(it is "Ignore"\)/],
@@ -174,7 +188,7 @@ describe("the policy pack", () => {
         });
     }
 
-    for (const [fixture, property, value, message] of [...storageAccount, ...access, ...jobs, ...cluster]) {
+    for (const [fixture, property, value, message] of [...storageAccount, ...access, ...jobs, ...service, ...cluster]) {
         it(`refuses ${fixture} with ${property} ${value === absent ? "left out" : JSON.stringify(value)}`, async () => {
             const found = await pack.analyze(loosened(declared.right[fixture], property, value));
             assert.ok(
@@ -196,6 +210,18 @@ describe("the policy pack", () => {
                 ["store-protected"],
             );
             blamed.add("store-protected");
+        });
+    }
+
+    for (const kind of ["ClusterRole", "ClusterRoleBinding"]) {
+        it(`refuses every ${kind}`, async () => {
+            const type = `kubernetes:rbac.authorization.k8s.io/v1:${kind}`;
+            const found = await pack.analyze({ type, inputs: {} });
+            assert.deepEqual(
+                found.map((finding) => finding.policy),
+                ["no-cluster-role"],
+            );
+            blamed.add("no-cluster-role");
         });
     }
 
