@@ -30,6 +30,8 @@ export interface SourceSettings extends CheckoutSettings {
     readonly source: string;
     /** The tags or commits to build; one empty string stands for what `HEAD` is. Never empty. */
     readonly buildTags: readonly string[];
+    /** Put behind each of them; empty for nothing. */
+    readonly buildTagSuffix?: string;
     readonly allowDirty: boolean;
     readonly command: readonly string[];
     /** Empty, or a reference by digest. */
@@ -256,6 +258,12 @@ export function readSourceSettings(config: ConfigSource, environment: NodeJS.Pro
         ...readPipelineSettings(read, environment),
         source: environment["SOURCE"] || read.text("source", "example/ke-1"),
         buildTags: readBuildTags(read, environment),
+        buildTagSuffix: read.matching(
+            "buildTagSuffix",
+            "",
+            /^[A-Za-z0-9_.-]{0,31}[A-Za-z0-9]$/,
+            "up to 32 of A-Z a-z 0-9 _ . -",
+        ),
         allowDirty: /^(1|true|yes)$/i.test(environment["ALLOW_DIRTY"] ?? "") || read.flag("allowDirty"),
         command: read.list("command"),
         image: read.matching("image", "", digestReference, "an image by digest: repository@sha256:…"),

@@ -10,8 +10,10 @@ import { imageCommand } from "./image";
 import { beforeOperation } from "./launch";
 import { pipelineCommand } from "./pipeline";
 import { platformCommand } from "./platform";
+import { releaseCommand } from "./release";
 import { serviceCommands } from "./serve";
 import { stackCommands } from "./stack";
+import { triggersCommand } from "./triggers";
 
 /** Wrong usage or configuration. */
 const exitUsage = 2;
@@ -41,6 +43,8 @@ async function main(): Promise<void> {
         imageCommand(),
         pipelineCommand({ beforeOperation }),
         platformCommand(),
+        releaseCommand(),
+        triggersCommand(),
         ...serviceCommands(),
     ]) {
         program.addCommand(command);

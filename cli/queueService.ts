@@ -10,9 +10,11 @@ import type { ServiceSettings } from "../service/settings";
 import { localSources, noSources } from "../service/sourceProvider";
 import { QueueStore } from "../service/store";
 import { addToken as makeToken } from "../service/tokens";
+import { withImageSources } from "../service/triggers/imageSource";
 import { openStore } from "./context";
 import type { QueueOptions, ServeOptions } from "./serve";
 import { stackSettings } from "./settings";
+import { openTriggers } from "./serveTriggers";
 
 /** A queue of builds, ready to be started. */
 interface OpenQueue {
@@ -43,7 +45,7 @@ export async function openQueue(options: QueueOptions): Promise<OpenQueue> {
         ke1: [process.execPath, process.argv[1] ?? ""],
     };
     const store = QueueStore.open(settings.dataDirectory);
-    const runner = new Runner(settings, settings.localSources ? localSources : noSources);
+    const runner = new Runner(settings, withImageSources(settings.localSources ? localSources : noSources));
     const queue = new BuildQueue(store, runner, settings, () => `${blobEndpoint}/${blobContainer}`);
     return { settings, store, queue };
 }
@@ -55,9 +57,11 @@ export async function serve(options: ServeOptions): Promise<void> {
     const { oidcIssuer, oidcAudience } = options;
     const oidc = oidcIssuer === undefined ? undefined : { issuer: oidcIssuer, audience: oidcAudience };
     const authenticator = await Authenticator.open(oidc && options.tokens === "" ? undefined : tokens, oidc);
+    const triggers = openTriggers(options, settings, store, queue);
     const app = await createServer(
         { queue, settings, openStore },
         { authenticator, requestsPerMinute: options.requestsPerMinute, bodyLimit: options.bodyLimit },
+        triggers.register,
     );
     const address = await app.listen({ host: options.listen, port: options.port }).catch((error: unknown) => {
         throw (error as NodeJS.ErrnoException).code === "EADDRINUSE"
@@ -65,11 +69,13 @@ export async function serve(options: ServeOptions): Promise<void> {
             : error;
     });
     queue.start();
+    triggers.start();
     const { queued, running } = queue.counts();
     process.stderr.write(`ke1 serves builds at ${address} (${queued} queued, ${running} running)\n`);
     await ended();
     process.stderr.write("ending; what runs goes on in the cluster, and is taken up at the next start\n");
     await app.close();
+    await triggers.stop();
     await queue.stop();
     store.close();
 }

@@ -33,6 +33,9 @@ export interface ServeOptions extends QueueOptions {
     readonly requestsPerMinute: number;
     /** Bytes. */
     readonly bodyLimit: number;
+    readonly triggers?: string;
+    /** Seconds between two looks of a trigger that does not say itself. */
+    readonly interval: number;
 }
 
 /** Where a service keeps its queue unless it is told otherwise. */
@@ -57,6 +60,8 @@ export function serviceCommands(): Command[] {
             .option("--oidc-audience <name>", "whom they must be meant for", "ke1")
             .option("--requests-per-minute <number>", "of one caller", wholeNumber, 600)
             .option("--body-limit <bytes>", "the largest request", wholeNumber, 16 * 1024 * 1024)
+            .option("--triggers <file>", "launch builds for new images in registries (docs/triggers.md)")
+            .option("--interval <seconds>", "between two looks at a registry", wholeNumber, 60)
             .action(async (options: ServeOptions) => (await service()).serve(options)),
         new Command("token").description("who may use the service").addCommand(
             new Command("add")

@@ -50,6 +50,11 @@ export function registerBuilds(app: FastifyInstance, context: ServiceContext): v
         async (request, reply) => {
             const { callbackAuthorization, ...asked } = request.body;
             checkCallerConfig(asked.config);
+            if (asked.release && !context.callerOf(request).scopes.has("admin")) {
+                return reply
+                    .code(403)
+                    .send(problem(403, "a release is made with the service's token: it takes the scope admin"));
+            }
             const secrets: BuildSecrets =
                 callbackAuthorization === undefined ? {} : { callback_auth: callbackAuthorization };
             const record = queue.submit(asked, context.callerOf(request).name, secrets);

@@ -24,6 +24,8 @@ export interface ServerSettings {
 export async function createServer(
     base: Omit<ServiceContext, "require" | "callerOf">,
     settings: ServerSettings,
+    /** Adds the routes of parts that not every service has. */
+    register: (app: FastifyInstance, context: ServiceContext) => void = () => undefined,
 ): Promise<FastifyInstance> {
     const app = fastify({
         bodyLimit: settings.bodyLimit,
@@ -93,5 +95,6 @@ export async function createServer(
     }));
     app.get("/openapi.json", { schema: { hide: true } }, () => app.swagger());
     registerBuilds(app, context);
+    register(app, context);
     return app;
 }
