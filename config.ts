@@ -9,6 +9,8 @@ import type { AzureSettings } from "./config/azure";
 import { guid, readAzureSettings } from "./config/azure";
 import type { EnvironmentSettings } from "./config/buildEnvironment";
 import { readEnvironmentSettings, withEnvironment } from "./config/buildEnvironment";
+import type { DependencySettings } from "./config/dependencies";
+import { readDependencies } from "./config/dependencies";
 import type { Environments } from "./config/environments";
 import type { ExportSettings } from "./config/exports";
 import { readExports } from "./config/exports";
@@ -44,7 +46,7 @@ export interface SourceSettings extends CheckoutSettings {
 }
 
 /** The stack's configuration, checked and with its defaults. Pulumi.yaml says what each key is for. */
-export interface Settings extends SourceSettings, Placement, MirrorSettings, EnvironmentSettings {
+export interface Settings extends SourceSettings, Placement, MirrorSettings, EnvironmentSettings, DependencySettings {
     readonly artifactDirectory: string;
     readonly imageName: string;
     /** Empty where the Dockerfile is given no BASE_IMAGE. */
@@ -139,6 +141,7 @@ export function readSettings(
         ...readMirrors(read, where.usesPlatform && !hasOwnCluster(read), namespace),
         admission: readAdmission(read, target === "local" && !hasOwnCluster(read)),
         ...readEnvironmentSettings(config),
+        ...readDependencies(read),
         artifactDirectory: read.matching(
             "artifactDirectory",
             "bin",

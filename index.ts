@@ -19,6 +19,7 @@ import { LaunchAccess } from "./components/launchAccess";
 import { PullSecret } from "./components/pullSecret";
 import type * as pipelineComponents from "./components/pipeline";
 import { RepoMirror } from "./components/repoMirror";
+import { declareDependencies } from "./components/testDependencies";
 import type { Settings } from "./config";
 import { readSettings } from "./config";
 import type { AzureSettings } from "./config/azure";
@@ -63,6 +64,7 @@ const namespace = new BuildNamespace(
         create: settings.createNamespace,
         maxPods: settings.maxPods,
         hasMirrors: mirrorPlan !== undefined,
+        dependencies: Object.keys(settings.dependencies).length,
         egress: {
             endpoints: settings.azure ? [settings.blobEndpoint, tokenEndpoint] : [settings.blobEndpoint],
             privateAddresses: settings.azure?.storagePrivateAddresses ?? [],
@@ -86,7 +88,7 @@ const admission =
     );
 const { store, identity } = settings.azure ? onAzure(settings, settings.azure) : onAnyStore();
 if (settings.launchers.length > 0) {
-    new LaunchAccess("launch", { namespace: namespace.name, groups: settings.launchers }, onCluster);
+    new LaunchAccess("launch", { ...settings, namespace: namespace.name, groups: settings.launchers }, onCluster);
 }
 const pullSecret =
     credentials.pull &&
@@ -95,6 +97,7 @@ const imagePullSecrets = [
     ...(pullSecret ? [pullSecret.secret] : []),
     ...(settings.imagePullSecret === "" ? [] : [settings.imagePullSecret]),
 ];
+const dependencies = declareDependencies({ ...settings, namespace: namespace.name, imagePullSecrets }, onCluster);
 const credential = credentials.push && { server: registryHost(), ...credentials.push };
 const exporterImage =
     settings.exporterImage ||
@@ -128,7 +131,7 @@ const launched = plans.map((plan) => {
         wrapperConfigMap: namespace.wrapperConfigMap,
         containerUrl: store.containerUrl,
     };
-    const options = { ...onCluster, dependsOn: admission ? [admission.enforced] : [] };
+    const options = { ...onCluster, dependsOn: [...(admission ? [admission.enforced] : []), ...dependencies] };
     if (pipeline) {
         const { result } = new pipeline.Pipeline(plan.buildTag, { ...build, ...pipeline.plan }, options);
         return { buildTag: plan.buildTag, image, pipeline: result };
