@@ -6,7 +6,7 @@ import type { FindCredential } from "./authorization";
 import { Authorization } from "./authorization";
 import { manifestTypes } from "./media";
 import type { ImageReference } from "./reference";
-import { digestPattern, registryUrl } from "./reference";
+import { digestPattern, registryUrl, tagPattern } from "./reference";
 import type { RetryPolicy } from "./retry";
 import { defaultRetries, withRetries } from "./retry";
 
@@ -113,7 +113,8 @@ export class RepositoryClient {
                 return [];
             }
             const page = (await response.json()) as { readonly tags?: readonly string[] | null };
-            tags.push(...(page.tags ?? []));
+            // They are made a part of addresses and arguments: what is no tag is none.
+            tags.push(...(page.tags ?? []).filter((tag) => tagPattern.test(tag)));
             next = this.nextPage(response.headers.get("link"));
         }
         return tags;

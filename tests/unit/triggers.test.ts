@@ -287,6 +287,11 @@ describe("a registry's tokens", () => {
                 response
                     .writeHead(401, { "www-authenticate": `Bearer realm="${realm}",service="r",scope="${scope}"` })
                     .end();
+            } else if (url.pathname.endsWith("/tags/list")) {
+                const isFirst = url.searchParams.get("last") === null;
+                const next = '</v2/team/app/tags/list?last=b>; rel="next"';
+                response.writeHead(200, isFirst ? { link: next } : {});
+                response.end(JSON.stringify({ tags: isFirst ? ["a", "../b", "--draft"] : ["c"] }));
             } else if (request.headers["if-none-match"] === `"${one}"`) {
                 response.writeHead(304).end();
             } else {
@@ -317,6 +322,11 @@ describe("a registry's tokens", () => {
         assert.equal(await app.digestOf("x", one), one, "not sent again");
         const basic = Buffer.from("alice:open:sesame").toString("base64");
         assert.deepEqual(asked, [`Basic ${basic} service=r&scope=repository%3Ateam%2Fapp%3Apull`]);
+    });
+
+    it("are for all pages of its tags; what is no tag is none", async () => {
+        assert.deepEqual(await client().tags(), ["a", "c"]);
+        assert.equal(asked.length, 1);
     });
 
     it("are asked for again when they end", async () => {
