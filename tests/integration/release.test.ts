@@ -24,6 +24,7 @@ describe("ke1 release", () => {
     const stack = new TemporaryStack("release");
     let github: GitHubServer;
     let registry: PrivateRegistry;
+    let origin: PrivateRegistry;
     let dockerConfig: string;
 
     const release = async (args: readonly string[], environment: NodeJS.ProcessEnv = {}) =>
@@ -48,6 +49,7 @@ describe("ke1 release", () => {
         );
         ends.forEach(({ exporterCode, words }) => assert.equal(exporterCode, 0, words));
         registry = await PrivateRegistry.start();
+        origin = await PrivateRegistry.start({ isOpen: true });
         const auth = Buffer.from(`${account.username}:${account.password}`).toString("base64");
         dockerConfig = directory.file(
             "docker/config.json",
@@ -64,6 +66,7 @@ describe("ke1 release", () => {
 
     after(async () => {
         await registry.stop();
+        await origin.stop();
         await stack.remove();
         directory.remove();
     });
@@ -193,8 +196,7 @@ describe("ke1 release", () => {
     });
 
     it("pushes an index with all its images to a registry that wants a password, byte for byte", async () => {
-        const name = `tmp-release-${process.pid}`;
-        const source = `${platform().registry}/${name}:multi`;
+        const source = `${origin.address}/ci/app:multi`;
         const digest = await pushIndex(source, ["amd64", "arm64"]);
         const destination = `${registry.address}/kerbodyne/app`;
         const args = ["v1.0.0", "--no-github", "--image", `${source}=${destination}`, "--json"];
