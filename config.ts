@@ -11,6 +11,8 @@ import type { ImageBuilderSettings } from "./config/imageBuilder";
 import { readImageBuilderSettings } from "./config/imageBuilder";
 import type { EnvironmentSettings } from "./config/buildEnvironment";
 import { readEnvironmentSettings, withEnvironment } from "./config/buildEnvironment";
+import type { DependencySettings } from "./config/dependencies";
+import { readDependencies } from "./config/dependencies";
 import type { Environments } from "./config/environments";
 import type { ImageSettings } from "./config/image";
 import { readImageSettings } from "./config/image";
@@ -36,6 +38,8 @@ export interface SourceSettings extends CheckoutSettings, ImageSettings {
     readonly source: string;
     /** The tags or commits to build; one empty string stands for what `HEAD` is. Never empty. */
     readonly buildTags: readonly string[];
+    /** Put behind each of them; empty for nothing. */
+    readonly buildTagSuffix?: string;
     readonly allowDirty: boolean;
     readonly command: readonly string[];
     /** Empty, or a reference by digest. */
@@ -48,7 +52,7 @@ export interface SourceSettings extends CheckoutSettings, ImageSettings {
 }
 
 /** The stack's configuration, checked and with its defaults. Pulumi.yaml says what each key is for. */
-export interface Settings extends SourceSettings, Placement, MirrorSettings, EnvironmentSettings {
+export interface Settings extends SourceSettings, Placement, MirrorSettings, EnvironmentSettings, DependencySettings {
     readonly artifactDirectory: string;
     readonly imageName: string;
     /** Empty where the Dockerfile is given no BASE_IMAGE. */
@@ -149,6 +153,7 @@ export function readSettings(
         ...readMirrors(read, where.usesPlatform && !hasOwnCluster(read), namespace),
         admission: readAdmission(read, target === "local" && !hasOwnCluster(read)),
         ...readEnvironmentSettings(config),
+        ...readDependencies(read),
         artifactDirectory: readArtifactDirectory(read),
         imageName: read.matching("imageName", "ke-1-build", repositoryName, "a repository name: lower case, no tag"),
         exporterImage: read.matching("exporterImage", "", digestReference, "an image by digest: repository@sha256:…"),
@@ -275,6 +280,12 @@ export function readSourceSettings(config: ConfigSource, environment: NodeJS.Pro
         ...readPipelineSettings(read, environment),
         source: environment["SOURCE"] || read.text("source", "example/ke-1"),
         buildTags: readBuildTags(read, environment),
+        buildTagSuffix: read.matching(
+            "buildTagSuffix",
+            "",
+            /^[A-Za-z0-9_.-]{0,31}[A-Za-z0-9]$/,
+            "up to 32 of A-Z a-z 0-9 _ . -",
+        ),
         allowDirty: /^(1|true|yes)$/i.test(environment["ALLOW_DIRTY"] ?? "") || read.flag("allowDirty"),
         command: read.list("command"),
         image: read.matching("image", "", digestReference, "an image by digest: repository@sha256:…"),

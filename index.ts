@@ -21,6 +21,7 @@ import { programsOf, readMirrorScripts } from "./components/mirrorPrograms";
 import { PullSecret } from "./components/pullSecret";
 import type * as pipelineComponents from "./components/pipeline";
 import { RepoMirror } from "./components/repoMirror";
+import { declareDependencies } from "./components/testDependencies";
 import type { Settings } from "./config";
 import { readSettings } from "./config";
 import type { AzureSettings } from "./config/azure";
@@ -66,6 +67,7 @@ const namespace = new BuildNamespace(
         isPrepared: settings.preparedNamespace,
         maxPods: settings.maxPods,
         hasMirrors: mirrorPlan !== undefined,
+        dependencies: Object.keys(settings.dependencies).length,
         egress: {
             endpoints: settings.azure ? [settings.blobEndpoint, tokenEndpoint] : [settings.blobEndpoint],
             privateAddresses: settings.azure?.storagePrivateAddresses ?? [],
@@ -89,7 +91,7 @@ const admission =
     );
 const { store, identity } = settings.azure ? onAzure(settings, settings.azure) : onAnyStore();
 if (settings.launchers.length > 0) {
-    new LaunchAccess("launch", { namespace: namespace.name, groups: settings.launchers }, onCluster);
+    new LaunchAccess("launch", { ...settings, namespace: namespace.name, groups: settings.launchers }, onCluster);
 }
 const pullSecret =
     credentials.pull &&
@@ -98,6 +100,7 @@ const imagePullSecrets = [
     ...(pullSecret ? [pullSecret.secret] : []),
     ...(settings.imagePullSecret === "" ? [] : [settings.imagePullSecret]),
 ];
+const dependencies = declareDependencies({ ...settings, namespace: namespace.name, imagePullSecrets }, onCluster);
 const credential = credentials.push && { server: registryHost(), ...credentials.push };
 const declareImage = imagesOf(settings, credential, onCluster);
 const exporterImage =
@@ -131,7 +134,7 @@ const launched = plans.map((plan) => {
         wrapperConfigMap: namespace.wrapperConfigMap,
         containerUrl: store.containerUrl,
     };
-    const options = { ...onCluster, dependsOn: admission ? [admission.enforced] : [] };
+    const options = { ...onCluster, dependsOn: [...(admission ? [admission.enforced] : []), ...dependencies] };
     if (pipeline) {
         const { result } = new pipeline.Pipeline(plan.buildTag, { ...build, ...pipeline.plan }, options);
         return { buildTag: plan.buildTag, image, pipeline: result };

@@ -94,6 +94,7 @@ export async function awaitJob(): Promise<void> {
                 tree,
                 command,
                 pollInterval: pollIntervalFor(containerUrl),
+                needs: JSON.parse(process.env["KE1_NEEDS"] || "[]") as readonly string[],
                 retries: Number(required("KE1_RETRIES")),
                 watchdogs: JSON.parse(required("KE1_WATCHDOGS")) as Watchdogs,
             },

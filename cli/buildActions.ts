@@ -50,8 +50,7 @@ function open(options: StackOptions, tag?: string) {
     const stack = stackSettings(options.cwd, options.stack);
     const settings = stack.read();
     const containerUrl = `${settings.blobEndpoint}/${settings.blobContainer}`;
-    const buildTag =
-        tag ??
+    const ofSource = (): string =>
         resolveSource({
             source: settings.source,
             buildTag: settings.buildTags[0] ?? "",
@@ -59,7 +58,8 @@ function open(options: StackOptions, tag?: string) {
             // Whoever goes on editing can still look at what has been built.
             ignoreChanges: true,
             projectDirectory: stack.projectDirectory,
-        }).buildTag;
+        }).buildTag + (settings.buildTagSuffix ?? "");
+    const buildTag = tag ?? ofSource();
     return { settings, containerUrl, store: openStore(containerUrl), buildTag, key: keyOfName(buildTag) };
 }
 
@@ -194,7 +194,7 @@ function nameOf({ buildTag, step }: Manifest): string {
     return buildName(buildTag, step);
 }
 
-function publicKey(file: string): KeyObject {
+export function publicKey(file: string): KeyObject {
     try {
         return parsePublicKey(fs.readFileSync(file, "utf8"));
     } catch (error) {

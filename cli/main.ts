@@ -10,10 +10,12 @@ import { imageCommand } from "./image";
 import { beforeOperation } from "./launch";
 import { pipelineCommand } from "./pipeline";
 import { platformCommand } from "./platform";
+import { releaseCommand } from "./release";
 import { serviceCommands } from "./serve";
 import { spawnCommand } from "./spawn";
 import { stackCommands } from "./stack";
 import { watchCommand } from "./watch";
+import { triggersCommand } from "./triggers";
 
 /** Wrong usage or configuration. */
 const exitUsage = 2;
@@ -43,6 +45,8 @@ async function main(): Promise<void> {
         imageCommand(),
         pipelineCommand({ beforeOperation }),
         platformCommand(),
+        releaseCommand(),
+        triggersCommand(),
         ...serviceCommands(),
         watchCommand(),
         spawnCommand(),

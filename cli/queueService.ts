@@ -17,9 +17,11 @@ import { serviceSources } from "../service/sources/provider";
 import { QueueStore } from "../service/store";
 import { ServiceTracing } from "../service/tracing";
 import { addToken as makeToken } from "../service/tokens";
+import { withImageSources } from "../service/triggers/imageSource";
 import { watchedSources } from "../service/watch/source";
 import { openStore } from "./context";
 import type { QueueOptions, ServeOptions } from "./serve";
+import { openTriggers } from "./serveTriggers";
 import { stackSettings } from "./settings";
 import { openWatcher } from "./watchActions";
 import { lineOf } from "./watchView";
@@ -69,7 +71,7 @@ export async function openQueue(
     const unlock = lockData(settings.dataDirectory);
     const store = QueueStore.open(settings.dataDirectory);
     const tracing = await ServiceTracing.open(store.database);
-    const sources = watchedSources(around(serviceSources(settings, { registry, imageName })));
+    const sources = withImageSources(watchedSources(around(serviceSources(settings, { registry, imageName }))));
     const runner = new Runner(settings, sources, process.env, tracing?.variables);
     const queue = new BuildQueue(store, runner, settings, () => `${blobEndpoint}/${blobContainer}`);
     tracing?.follow(queue);
@@ -96,6 +98,7 @@ export async function serve(options: ServeOptions): Promise<void> {
     const { oidcIssuer, oidcAudience } = options;
     const oidc = oidcIssuer === undefined ? undefined : { issuer: oidcIssuer, audience: oidcAudience };
     const authenticator = await Authenticator.open(oidc && options.tokens === "" ? undefined : tokens, oidc);
+    const triggers = openTriggers(options, settings, store, queue);
     const app = await createServer(
         { queue, settings, openStore, callbacks: notifications.callbacks, metrics, tracing },
         {
@@ -104,6 +107,7 @@ export async function serve(options: ServeOptions): Promise<void> {
             bodyLimit: options.bodyLimit,
             openShuttle: options.openShuttle,
         },
+        triggers.register,
     );
     const watching = await openWatcher(options.watch, opened, options, (event) =>
         process.stderr.write(`${lineOf(event)}\n`),
@@ -118,12 +122,14 @@ export async function serve(options: ServeOptions): Promise<void> {
     });
     notifications.start();
     queue.start();
+    triggers.start();
     const { queued, running } = queue.counts();
     process.stderr.write(`ke1 serves builds at ${address} (${queued} queued, ${running} running)\n`);
     await Promise.race([ended(), watching.watcher.start()]);
     process.stderr.write("ending; what runs goes on in the cluster, and is taken up at the next start\n");
     await app.close();
     await watching.watcher.stop();
+    await triggers.stop();
     await queue.stop();
     await Promise.all([notifications.stop(), tracing?.close()]);
     close();

@@ -38,6 +38,9 @@ export interface ServeOptions extends QueueOptions {
     readonly webhookSecretFile?: string;
     readonly allowCallback: readonly string[];
     readonly openShuttle: boolean;
+    readonly triggers?: string;
+    /** Seconds between two looks of a trigger that does not say itself. */
+    readonly interval: number;
 }
 
 /** Where a command keeps its queue unless it is told otherwise. */
@@ -80,6 +83,8 @@ export function serviceCommands(): Command[] {
                 "let in whoever is on this machine without a token, on the build shuttle's paths (docs/shuttle.md)",
                 false,
             )
+            .option("--triggers <file>", "launch builds for new images in registries (docs/triggers.md)")
+            .option("--interval <seconds>", "between two looks at a registry", wholeNumber, 60)
             .action(async (options: ServeOptions) => (await service()).serve(options)),
         new Command("token").description("who may use the service").addCommand(
             new Command("add")

@@ -29,8 +29,15 @@ export class BuildJob extends pulumi.ComponentResource {
     public constructor(name: string, args: BuildJobArgs, opts?: pulumi.ComponentResourceOptions) {
         super("ke1:components:BuildJob", name, {}, opts);
 
+        const needs = args.needs ?? [];
         const [first, ...more] = args.memorySteps.map((memoryLimit, step) =>
-            declareJob(step === 0 ? `${name}-job` : `${name}-job-${memoryLimit}`, args, memoryLimit, step > 0, this),
+            declareJob(
+                step === 0 ? `${name}-job` : `${name}-job-${memoryLimit}`,
+                args,
+                memoryLimit,
+                step > 0 || needs.length > 0,
+                this,
+            ),
         );
         if (!first) {
             throw new Error("memorySteps is empty");
@@ -50,6 +57,7 @@ export class BuildJob extends pulumi.ComponentResource {
                 // Not read: a Job that was made anew is awaited anew.
                 KE1_JOB_UID: first.metadata.uid,
                 KE1_COMMAND: JSON.stringify(args.command),
+                ...(needs.length > 0 ? { KE1_NEEDS: JSON.stringify(needs) } : {}),
             },
             this,
         );

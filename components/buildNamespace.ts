@@ -16,6 +16,8 @@ export interface BuildNamespaceArgs {
     readonly maxPods: pulumi.Input<number>;
     /** Whether mirrors are kept in it: one pod and one volume more. */
     readonly hasMirrors?: boolean;
+    /** How many servers that builds are tested with may run in it: as many pods more. */
+    readonly dependencies?: number;
     /** Whether the namespace is to be made; otherwise it is there, and its own labels and annotations are left alone. */
     readonly create: boolean;
     /**
@@ -63,7 +65,9 @@ export class BuildNamespace extends pulumi.ComponentResource {
                 metadata: { ...metadata, name: "builds" },
                 spec: {
                     hard: {
-                        pods: pulumi.output(args.maxPods).apply((pods) => String(pods + (args.hasMirrors ? 1 : 0))),
+                        pods: pulumi
+                            .output(args.maxPods)
+                            .apply((pods) => String(pods + (args.hasMirrors ? 1 : 0) + (args.dependencies ?? 0))),
                         // A build needs none of these, so none can be made with a build's name on it.
                         services: "0",
                         persistentvolumeclaims: args.hasMirrors ? "1" : "0",

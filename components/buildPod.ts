@@ -1,6 +1,7 @@
 import type * as k8s from "@pulumi/kubernetes";
 import type * as pulumi from "@pulumi/pulumi";
 
+import { dependencyObject } from "../contract/dependencies";
 import { identityLabel, skippedContainers, sourceContainer } from "../contract/labels";
 import type { SourceIdentity } from "../contract/manifest";
 import type { EnvironmentSettings } from "../config/buildEnvironment";
@@ -59,6 +60,8 @@ export interface BuildPodArgs extends PlacementArgs, EnvironmentSettings {
     readonly exports: ExportArgs;
     /** A pod of a node that is lost is given up after this, in seconds. */
     readonly nodeLostSeconds: number;
+    /** Dependencies that it is told of, and may reach. */
+    readonly needs?: readonly string[];
 }
 
 /** Of a step of a pipeline. */
@@ -141,6 +144,10 @@ export function podSpecOf(args: BuildPodArgs, memoryLimit: string): k8s.types.in
                     ...Object.entries(args.step?.env ?? {}).map(([name, value]) => ({ name, value })),
                     ...handOverEnvironment(args.exports, sharedDirectory),
                 ],
+                // Left there by the launcher before the build begins.
+                ...(args.needs?.length
+                    ? { envFrom: args.needs.map((name) => ({ configMapRef: { name: dependencyObject(name) } })) }
+                    : {}),
                 resources: {
                     requests: { ...resources.requests, ...args.extendedResources },
                     limits: { ...resources.limits, ...args.extendedResources, ...environment.build.limits },

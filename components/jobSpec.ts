@@ -1,6 +1,7 @@
 import type * as k8s from "@pulumi/kubernetes";
 import type * as pulumi from "@pulumi/pulumi";
 
+import { needLabel } from "../contract/dependencies";
 import { buildTagLabel, sourceContainer, sourceUnavailable, stepLabel } from "../contract/labels";
 import type { BuildPodArgs } from "./buildPod";
 import { workloadIdentity } from "./buildPod";
@@ -45,6 +46,11 @@ const noSource = {
     action: "FailJob",
     onExitCodes: { containerName: sourceContainer, operator: "In", values: [sourceUnavailable] },
 };
+
+/** By these a build's pod may reach what it needs, and no other may. */
+function needLabels({ needs = [] }: JobArgs): Readonly<Record<string, string>> {
+    return Object.fromEntries(needs.map((name) => [needLabel(name), "true"]));
+}
 
 /**
  * A build's Job, without anything of Pulumi's at run time: what is declared is also judged before there is an engine
@@ -117,7 +123,12 @@ export function jobOf(args: NamedJobArgs, podSpec: k8s.types.input.core.v1.PodSp
             },
             template: {
                 metadata: {
-                    labels: { ...labels, ...podIdentity?.labels, ...(args.checkout ? checkoutLabels : {}) },
+                    labels: {
+                        ...labels,
+                        ...podIdentity?.labels,
+                        ...(args.checkout ? checkoutLabels : {}),
+                        ...needLabels(args),
+                    },
                     // None at all rather than an empty object, which the CLI's provider does not keep in the state.
                     ...(Object.keys(annotations).length > 0 ? { annotations } : {}),
                 },

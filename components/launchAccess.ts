@@ -7,7 +7,15 @@ export interface LaunchAccessArgs {
     readonly namespace: pulumi.Input<string>;
     /** Groups, as the cluster knows them: on AKS, object ids of groups of Entra. */
     readonly groups: readonly string[];
+    /** The servers that builds are tested with: whoever launches builds scales them. */
+    readonly dependencies: Readonly<Record<string, unknown>>;
 }
+
+/** To scale a server, and to leave where it is. */
+const dependencyRules = [
+    { apiGroups: ["apps"], resources: ["deployments"], verbs: ["get", "patch"] },
+    { apiGroups: [""], resources: ["configmaps"], verbs: ["get", "create", "patch"] },
+];
 
 /**
  * What a person needs in the cluster to launch a build, await it, and say why it failed: to make, watch, suspend and
@@ -37,6 +45,7 @@ export class LaunchAccess extends pulumi.ComponentResource {
                     { apiGroups: [""], resources: ["events"], verbs: [...look, "create"] },
                     // A queued Job is cancelled through its Workload.
                     { apiGroups: ["kueue.x-k8s.io"], resources: ["workloads"], verbs: ["get", "list", "patch"] },
+                    ...(Object.keys(args.dependencies).length > 0 ? dependencyRules : []),
                 ],
             },
             child,

@@ -70,6 +70,7 @@ export class Pipeline extends pulumi.ComponentResource {
             command: step.command,
             recipe: plan?.recipe ?? "",
             inputs: step.inputs,
+            needs: step.needs,
             when: step.when,
             excluded: step.excluded,
             continueOnFailure: step.continueOnFailure,

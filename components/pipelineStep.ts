@@ -18,6 +18,7 @@ export function stepArgs<Args extends StepsArgs>(args: Args, plan: StepPlan): Ar
         cpuRequest: plan.cpuRequest,
         memoryRequest: plan.memoryRequest,
         diskLimit: plan.diskLimit,
+        needs: plan.definition.needs,
         environment: plan.environment ?? args.environment,
         runAsUser: plan.environment?.security.runAsUser ?? args.runAsUser,
     };

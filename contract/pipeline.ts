@@ -28,6 +28,8 @@ export interface PlannedStep {
     /** The digest of what else decides the result (pipeline/recipe.ts). */
     readonly recipe: string;
     readonly inputs: readonly string[];
+    /** Dependencies that it has while it runs. */
+    readonly needs: readonly string[];
     readonly when: When;
     /** Why the step does not run at all. */
     readonly excluded?: string;

@@ -6,6 +6,7 @@ import { maxListedArtifacts } from "../contract/result";
 import type { AwaitListener, AwaitRequest, Ending } from "./awaitedBuild";
 import { AwaitedBuild } from "./awaitedBuild";
 import type { Cluster } from "./cluster";
+import { HeldDependencies } from "./dependencies";
 import { troubleOf } from "./companions";
 import type { BuildStore } from "./store";
 
@@ -16,6 +17,26 @@ import type { BuildStore } from "./store";
  * @throws BuildFailure for every outcome but `Succeeded` and `AlreadyBuilt`.
  */
 export async function awaitBuild(
+    cluster: Cluster,
+    store: BuildStore,
+    request: AwaitRequest,
+    listener: AwaitListener,
+    signal: AbortSignal,
+): Promise<BuildResult> {
+    const { needs = [], namespace, jobs } = request;
+    if (needs.length === 0) {
+        return awaitOutcome(cluster, store, request, listener, signal);
+    }
+    const held = new HeldDependencies(cluster, namespace, needs, jobs[0] ?? "", listener.phase);
+    try {
+        await held.acquire(signal);
+        return await awaitOutcome(cluster, store, request, listener, signal);
+    } finally {
+        await held.release();
+    }
+}
+
+async function awaitOutcome(
     cluster: Cluster,
     store: BuildStore,
     request: AwaitRequest,

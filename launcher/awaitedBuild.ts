@@ -54,6 +54,8 @@ export interface AwaitRequest {
     /** Milliseconds between two looks at the store. */
     readonly pollInterval: number;
     readonly watchdogs: Watchdogs;
+    /** Dependencies that it has while it runs; its Jobs are made suspended then. */
+    readonly needs?: readonly string[];
 }
 
 /** Which step of a pipeline to await. */

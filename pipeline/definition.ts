@@ -36,6 +36,8 @@ export interface StepDefinition {
     readonly artifacts: string;
     /** Steps of earlier stages, which have artifacts. */
     readonly inputs: readonly string[];
+    /** Dependencies of the stack's configuration: its own, and its stage's. */
+    readonly needs: readonly string[];
     readonly when: When;
     /** Why the step is not to run at all, by its `onlyIf`. */
     readonly excluded?: string;

@@ -1,6 +1,8 @@
 import * as path from "node:path";
 
 import { amountOf, memorySteps } from "../config/memory";
+import type { DependencySettings } from "../config/dependencies";
+import { checkNeeds } from "../config/dependencies";
 import type { Environments, ResolvedEnvironment } from "../config/environments";
 import { UserError } from "../contract/errors";
 import type { PipelineDefinition, StepDefinition } from "./definition";
@@ -18,6 +20,8 @@ export interface StepDefaults {
     readonly memoryLimit: string;
     readonly memoryRetryLimit: string;
     readonly diskLimit: string;
+    /** Absent where a definition is looked at without a stack. */
+    readonly dependencies?: DependencySettings["dependencies"];
 }
 
 /** A step with all that its Jobs are made of. */
@@ -121,6 +125,9 @@ export function planSteps(
 }
 
 function planStep(step: StepDefinition, defaults: StepDefaults, environment: FindEnvironment): StepPlan {
+    if (defaults.dependencies) {
+        checkNeeds("needs", step.needs, defaults.dependencies);
+    }
     const found = step.environment === undefined ? {} : environment(step.environment);
     const own = Object.entries(step.resources).filter(([, value]) => value !== undefined);
     const resources: StepDefinition["resources"] = { ...found.resources, ...Object.fromEntries(own) };

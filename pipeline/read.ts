@@ -100,11 +100,13 @@ class DefinitionReader {
             name: text(stage["name"]) ?? "",
             timeoutSeconds: this.duration(stage["timeout"], [...place, "timeout"]),
             cancelSiblings: stage["cancelSiblings"] === true,
-            steps: list(stage["steps"]).map((value, index) => this.step(record(value), [...place, "steps", index])),
+            steps: list(stage["steps"]).map((value, index) =>
+                this.step(record(value), [...place, "steps", index], list(stage["needs"])),
+            ),
         };
     }
 
-    private step(step: Loose, place: Place): StepDefinition {
+    private step(step: Loose, place: Place, ofStage: readonly unknown[]): StepDefinition {
         const at = (key: string) => [...place, key];
         const matching = (key: string, pattern: RegExp, meaning: string) =>
             this.matching(step[key], at(key), pattern, meaning);
@@ -118,6 +120,7 @@ class DefinitionReader {
             resources: this.resources(record(step["resources"]), at("resources")),
             artifacts: artifacts ?? "",
             inputs: list(step["inputs"]).flatMap((input) => text(input) ?? []),
+            needs: [...new Set([...ofStage, ...list(step["needs"])].flatMap((name) => text(name) ?? []))],
             when: (text(step["when"]) ?? "on-success") as When,
             excluded: this.excluded(record(step["onlyIf"]), at("onlyIf")),
             continueOnFailure: step["continueOnFailure"] === true,

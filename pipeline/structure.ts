@@ -6,17 +6,23 @@ import schema from "./pipeline.schema.json";
 /**
  * Checks a document by the JSON schema that editors complete by: what an editor takes and what `ke1` takes are the same.
  */
-export function checkStructure(document: PositionedDocument, values: unknown): readonly Problem[] {
-    const validate = new Ajv({ allErrors: true, verbose: true, allowUnionTypes: true }).compile(schema);
+export function checkStructure(
+    document: PositionedDocument,
+    values: unknown,
+    definition: object = schema,
+    whole = "a pipeline",
+): readonly Problem[] {
+    const validate = new Ajv({ allErrors: true, verbose: true, allowUnionTypes: true }).compile(definition);
     if (validate(values)) {
         return [];
     }
     // That of a key is told by `propertyNames`, and that of an `anyOf` by itself.
     const errors = (validate.errors ?? []).filter((error) => error.propertyName === undefined);
-    return errors.map((error) => problemOf(document, values, error));
+    return errors.map((error) => problemOf(document, values, error, whole));
 }
 
-function problemOf(document: PositionedDocument, values: unknown, error: ErrorObject): Problem {
+function problemOf(document: PositionedDocument, values: unknown, error: ErrorObject, whole: string): Problem {
+    const nameOf = (at: Place) => (at.length === 0 ? whole : nameIn(at));
     const place = placeOf(error.instancePath);
     const parent = error.parentSchema as { readonly properties?: object; readonly description?: string } | undefined;
     const parameters = error.params as Readonly<Record<string, unknown>>;
@@ -54,11 +60,8 @@ function problemOf(document: PositionedDocument, values: unknown, error: ErrorOb
 }
 
 /** What a person calls what is at a place. */
-function nameOf(place: Place): string {
+function nameIn(place: Place): string {
     const last = place.at(-1);
-    if (last === undefined) {
-        return "a pipeline";
-    }
     if (typeof last === "string") {
         return `\`${last}\``;
     }
@@ -67,7 +70,9 @@ function nameOf(place: Place): string {
         ? "a stage"
         : collection === "steps"
           ? "a step"
-          : `each of \`${String(collection)}\``;
+          : collection === "triggers"
+            ? "a trigger"
+            : `each of \`${String(collection)}\``;
 }
 
 const typeNames: Readonly<Record<string, string>> = {

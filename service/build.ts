@@ -29,8 +29,24 @@ export interface BuildRequest {
     readonly namespace?: string;
     /** The stack of a build that failed stays until the lane's next build, or until it is removed. */
     readonly keepFailed?: boolean;
+    /** So does that of one that did not: its pod stays for its logs. */
+    readonly keep?: boolean;
+    /** Of a build that succeeded: part of its success. */
+    readonly release?: ReleaseRequest;
     /** From its start on; the service's own limit where it is left out. */
     readonly timeoutSeconds?: number;
+}
+
+/** A release on GitHub (service/release). The token is the service's own. */
+export interface ReleaseRequest {
+    /** `owner/name` */
+    readonly repository: string;
+    /** The BUILD_TAG where it is left out. */
+    readonly tag?: string;
+    /** Images to push, each `DESTINATION` or `SOURCE=DESTINATION`. */
+    readonly images: readonly string[];
+    /** The step of a pipeline whose artifacts are released. */
+    readonly step?: string;
 }
 
 /** What is never shown: the callback's Authorization header, the registry's password, the source's credential. */
@@ -55,9 +71,11 @@ export interface BuildRecord {
     /** Where the build's blobs are; known with the tag. */
     readonly containerUrl?: string;
     readonly namespace?: string;
-    readonly outcome?: Outcome | "NotStarted";
+    readonly outcome?: Outcome | "NotStarted" | "NotReleased";
     /** One line: why it did not succeed. */
     readonly message?: string;
+    /** Where it was released. */
+    readonly releaseUrl?: string;
     /** The stack's outputs of a build that succeeded. */
     readonly outputs?: Readonly<Record<string, unknown>>;
     /** Whether its stack is still there. */
@@ -75,4 +93,9 @@ export interface BuildEvent {
 
 export function isFinal(state: BuildState): boolean {
     return state === "succeeded" || state === "failed" || state === "cancelled";
+}
+
+/** Whether the stack of a build that has ended stays. */
+export function isToBeKept({ keep, keepFailed }: BuildRequest, state: BuildState): boolean {
+    return keep === true || (keepFailed === true && state === "failed");
 }

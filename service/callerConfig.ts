@@ -6,7 +6,16 @@ import type { BuildKind } from "./build";
  * namespace, Secrets, who is told, the rules - are the service's own.
  */
 export const callerKeys: ReadonlySet<string> = new Set([
-    ...["command", "artifacts", "artifactDirectory", "image", "dockerfile", "pipeline", "pipelineVariables", "sourceMode"],
+    ...[
+        "command",
+        "artifacts",
+        "artifactDirectory",
+        "image",
+        "dockerfile",
+        "pipeline",
+        "pipelineVariables",
+        "sourceMode",
+    ],
     ...["toolchainDockerfile", "environment", "environments", "initContainers", "sidecars", "logFiles", "metricsFile"],
     ...["cpuRequest", "memoryRequest", "memoryLimit", "memoryRetryLimit", "diskLimit", "retries", "extendedResources"],
     ...["nodeRequirements", "nodePreferences", "buildArgs"],

@@ -6,7 +6,7 @@ import { ke1Home } from "../platform/home";
 
 /** Set by the service for each build, or meant for the service alone. */
 const notPassedOn =
-    /^(SOURCE|BUILD_TAG|ALLOW_DIRTY|PIPELINE|PIPELINE_VARIABLES|PULUMI_STACK|KE1_OUTCOME_FILE|GITHUB_TOKEN|BUILDKITE_.*|KE1_SERVICE_.*)$/;
+    /^(SOURCE|BUILD_TAG|ALLOW_DIRTY|PIPELINE|PIPELINE_VARIABLES|PULUMI_STACK|KE1_OUTCOME_FILE|GITHUB_TOKEN|GITHUB_TOKEN_FILE|BUILDKITE_.*|KE1_SERVICE_.*)$/;
 
 /**
  * The environment of every `ke1` that the service runs: the stacks' state is in the service's own directory, and encrypted
@@ -24,6 +24,12 @@ export function launchEnvironment(dataDirectory: string, environment: NodeJS.Pro
             ? { PULUMI_CONFIG_PASSPHRASE_FILE: passphraseFile() }
             : {}),
     };
+}
+
+/** What `ke1 release` is given in addition: nobody else is told the token. */
+export function releaseEnvironment(environment: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
+    const names = ["GITHUB_TOKEN", "GITHUB_TOKEN_FILE"];
+    return Object.fromEntries(names.flatMap((name) => (environment[name] ? [[name, environment[name]]] : [])));
 }
 
 /** Where `ke1` keeps it for the default backend (engine/stack.ts); made where it is missing. */

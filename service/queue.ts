@@ -2,7 +2,7 @@ import { EventEmitter } from "node:events";
 
 import { messageOf, UserError } from "../contract/errors";
 import type { BuildEvent, BuildRecord, BuildRequest, BuildSecrets } from "./build";
-import { isFinal } from "./build";
+import { isFinal, isToBeKept } from "./build";
 import { newId, readableName } from "./names";
 import type { RunEnd } from "./runner";
 import { Abandoned, type Runner } from "./runner";
@@ -48,9 +48,7 @@ export class BuildQueue extends EventEmitter<QueueEvents> {
         for (const record of this.store.inState("running")) {
             this.begin(record);
         }
-        for (const record of this.store
-            .kept()
-            .filter(({ request, state }) => !(request.keepFailed && state === "failed"))) {
+        for (const record of this.store.kept().filter(({ request, state }) => !isToBeKept(request, state))) {
             // It ended, and its stack had not been destroyed yet.
             this.track(record, async () => this.destroy(record));
         }
@@ -197,9 +195,8 @@ export class BuildQueue extends EventEmitter<QueueEvents> {
     private begin(record: BuildRecord): void {
         this.track(record, async (cancel) => {
             const end = await this.run(record, cancel.signal);
-            const isKept = record.request.keepFailed === true && end.state === "failed";
             const ended = this.end(record, end);
-            if (!isKept) {
+            if (!isToBeKept(record.request, end.state)) {
                 await this.destroy(ended);
             }
         });
@@ -269,14 +266,14 @@ export class BuildQueue extends EventEmitter<QueueEvents> {
         }
     }
 
-    private end(record: BuildRecord, { state, outcome, message, outputs }: RunEnd): BuildRecord {
+    private end(record: BuildRecord, { state, outcome, message, outputs, releaseUrl }: RunEnd): BuildRecord {
         const hasStack = record.state === "running";
         return this.note(
             record.id,
             "ended",
-            { state, outcome, message },
+            { state, outcome, message, releaseUrl },
             {
-                ...{ state, outcome, message, outputs, endedAt: new Date().toISOString(), kept: hasStack },
+                ...{ state, outcome, message, outputs, releaseUrl, endedAt: new Date().toISOString(), kept: hasStack },
             },
         );
     }

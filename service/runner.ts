@@ -5,8 +5,8 @@ import { UserError } from "../contract/errors";
 import type { OutcomeFile } from "../contract/outcomeFile";
 import { outcomeFileVariable } from "../contract/outcomeFile";
 import { resolveSource } from "../source/resolve";
-import type { BuildRecord, BuildSecrets } from "./build";
-import { launchEnvironment } from "./environment";
+import type { BuildRecord, BuildSecrets, ReleaseRequest } from "./build";
+import { launchEnvironment, releaseEnvironment } from "./environment";
 import { imageEnvironment } from "./imageRequest";
 import { endOrphan, runProcess } from "./process";
 import type { ServiceSettings } from "./settings";
@@ -19,6 +19,7 @@ export interface RunEnd {
     readonly outcome: NonNullable<BuildRecord["outcome"]>;
     readonly message?: string;
     readonly outputs?: Readonly<Record<string, unknown>>;
+    readonly releaseUrl?: string;
 }
 
 /** What a run says while it goes on. */
@@ -43,6 +44,7 @@ interface Place {
 /** Runs builds: each is a stack of its own, launched by a `ke1 up` of its own. */
 export class Runner {
     private readonly environment: NodeJS.ProcessEnv;
+    private readonly releaseEnvironment: NodeJS.ProcessEnv;
     private readonly abandoned = new AbortController();
 
     public constructor(
@@ -53,6 +55,7 @@ export class Runner {
         private readonly variables: (record: BuildRecord) => NodeJS.ProcessEnv = () => ({}),
     ) {
         this.environment = launchEnvironment(settings.dataDirectory, environment);
+        this.releaseEnvironment = releaseEnvironment(environment);
     }
 
     /** What the launcher of a build prints. */
@@ -92,20 +95,19 @@ export class Runner {
                 buildTag: source.ref,
                 projectDirectory: this.settings.projectDirectory,
             });
-            observer.source({ buildTag, commit });
+            const suffix = record.request.config["buildTagSuffix"];
+            const label = typeof suffix === "string" ? buildTag + suffix : buildTag;
+            observer.source({ buildTag: label, commit });
             const early = ended();
-            return (
-                early ??
-                (await this.up(
-                    record,
-                    { ...source, ref: source.ref === "" ? "" : buildTag },
-                    secrets,
-                    place,
-                    observer,
-                    stopped,
-                    ended,
-                ))
-            );
+            if (early) {
+                return early;
+            }
+            const found = { ...source, ref: source.ref === "" ? "" : buildTag };
+            const end = await this.up(record, found, secrets, place, observer, stopped, ended);
+            const { release } = record.request;
+            return release && end.state === "succeeded"
+                ? await this.release({ ...release, buildTag: label }, record, place, end, observer, stopped, ended)
+                : end;
         } catch (error) {
             if (this.abandoned.signal.aborted) {
                 throw new Abandoned();
@@ -227,6 +229,40 @@ export class Runner {
                 message: told?.message ?? lastError(place.logFile),
             }
         );
+    }
+
+    /** What was built is released by a `ke1` of its own, which alone is given the token. */
+    private async release(
+        release: ReleaseRequest & { readonly buildTag: string },
+        { stack }: BuildRecord,
+        place: Place,
+        end: RunEnd,
+        observer: RunObserver,
+        stopped: AbortSignal,
+        ended: () => RunEnd | undefined,
+    ): Promise<RunEnd> {
+        const { exitCode, stdout } = await this.ke1(
+            place,
+            [
+                ...["release", release.step === undefined ? release.buildTag : `${release.buildTag}/${release.step}`],
+                ...["--json", "--stack", stack, "--cwd", this.settings.projectDirectory],
+                ...["--config-file", place.stackFile, "--repository", release.repository],
+                ...(release.tag === undefined ? [] : ["--release-tag", release.tag]),
+                ...release.images.flatMap((image) => ["--image", image]),
+            ],
+            this.releaseEnvironment,
+            stopped,
+            observer.line,
+        );
+        if (this.abandoned.signal.aborted) {
+            throw new Abandoned();
+        }
+        if (exitCode !== 0) {
+            const message = `built, but not released: ${lastError(place.logFile)}`;
+            return ended() ?? { ...end, state: "failed", outcome: "NotReleased", message };
+        }
+        const { url } = JSON.parse(stdout) as { readonly url?: string };
+        return { ...end, releaseUrl: url };
     }
 
     private async ke1(

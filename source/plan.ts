@@ -1,9 +1,11 @@
 import type { SourceSettings } from "../config";
 import type { SourceIdentity } from "../contract/manifest";
 import { UserError } from "../contract/errors";
+import { buildTagPattern } from "../contract/layout";
 import { prepareBuildContext } from "./buildContext";
 import type { Checkout } from "./checkout";
 import { planCheckout } from "./checkout";
+import type { ResolvedSource } from "./resolve";
 import { resolveSource } from "./resolve";
 
 /** What one build builds, and how it is started. */
@@ -44,8 +46,20 @@ export function checkedOut(plans: readonly BuildPlan[]): readonly string[] {
     return [...new Set(plans.flatMap(({ checkout }) => (checkout ? [checkout.remote] : [])))];
 }
 
+/** The same source under another BUILD_TAG. */
+function suffixed(resolved: ResolvedSource, suffix: string): ResolvedSource {
+    const buildTag = resolved.buildTag + suffix;
+    if (!buildTagPattern.test(buildTag)) {
+        throw new UserError(`${buildTag} is too long for a BUILD_TAG (63); give a shorter buildTagSuffix`);
+    }
+    return { ...resolved, buildTag };
+}
+
 function planBuild(settings: SourceSettings, buildTag: string, projectDirectory: string): BuildPlan {
-    const resolved = resolveSource({ ...settings, buildTag, projectDirectory });
+    const resolved = suffixed(
+        resolveSource({ ...settings, buildTag, projectDirectory }),
+        settings.buildTagSuffix ?? "",
+    );
     const { tree, commit, sourceDateEpoch, notes } = resolved;
     const common = { buildTag: resolved.buildTag, source: { commit, tree }, sourceDateEpoch, notes };
     if (settings.sourceMode === "mirror") {

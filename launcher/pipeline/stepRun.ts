@@ -11,7 +11,7 @@ import type { Cluster } from "../cluster";
 import type { BuildStore } from "../store";
 
 /** What all steps of a pipeline are awaited with. */
-export type StepRequest = Omit<AwaitRequest, "jobs" | "memory" | "command" | "step">;
+export type StepRequest = Omit<AwaitRequest, "jobs" | "memory" | "command" | "step" | "needs">;
 
 /** Why a step was ended before its time, and what its outcome is then. */
 interface Ended {
@@ -88,6 +88,7 @@ export class StepRun {
                     jobs: step.jobs,
                     memory: step.memory,
                     command: step.command,
+                    needs: step.needs,
                     step: { name: step.name, recipe: step.recipe, inputs },
                 },
                 this.listener,

@@ -52,6 +52,11 @@ export function registerBuilds(app: FastifyInstance, context: ServiceContext): v
         async (request, reply) => {
             const { callbackAuthorization, registryUsername, registryPassword, ...asked } = request.body;
             checkCallerConfig(asked.config, asked.kind);
+            if (asked.release && !context.callerOf(request).scopes.has("admin")) {
+                return reply
+                    .code(403)
+                    .send(problem(403, "a release is made with the service's token: it takes the scope admin"));
+            }
             if (asked.callback !== undefined) {
                 checkCallback(asked.callback);
             }

@@ -41,6 +41,19 @@ export const buildRequestSchema = {
             type: "boolean",
             description: "What a failed build leaves in the cluster stays until it is removed.",
         },
+        keep: { type: "boolean", description: "So does what any other has left." },
+        release: {
+            type: "object",
+            description: "A release on GitHub, and the push of images, once it is built. Takes the scope admin.",
+            required: ["repository"],
+            additionalProperties: false,
+            properties: {
+                repository: { ...text, pattern: "^[A-Za-z0-9][A-Za-z0-9-]*/[A-Za-z0-9._-]+$" },
+                tag: { ...text, pattern: "^[A-Za-z0-9]", maxLength: 200 },
+                images: { type: "array", maxItems: 20, items: { ...text, pattern: "^[a-z0-9]" }, default: [] },
+                step: { ...text, pattern: "^[a-z0-9-]+$" },
+            },
+        },
         timeoutSeconds: { type: "integer", minimum: 1, maximum: 86_400 },
     },
 } as const;
@@ -59,7 +72,7 @@ export const buildSchema = {
         endedAt: { ...text, format: "date-time" },
         buildTag: text,
         commit: text,
-        outcome: { type: "string", enum: [...outcomes, "NotStarted"] },
+        outcome: { type: "string", enum: [...outcomes, "NotStarted", "NotReleased"] },
         message: text,
         labels,
     },

@@ -30,6 +30,8 @@ export interface ServerSettings {
 export async function createServer(
     base: Omit<ServiceContext, "require" | "callerOf" | "closing">,
     settings: ServerSettings,
+    /** Adds the routes of parts that not every service has. */
+    register: (app: FastifyInstance, context: ServiceContext) => void = () => undefined,
 ): Promise<FastifyInstance> {
     const app = fastify({
         bodyLimit: settings.bodyLimit,
@@ -112,5 +114,6 @@ export async function createServer(
     await registerPage(app, context, async (token) => settings.authenticator.callerOf(token));
     await registerUploads(app, context);
     registerShuttle(app, context, settings.openShuttle ?? false);
+    register(app, context);
     return app;
 }

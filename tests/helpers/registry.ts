@@ -10,6 +10,13 @@ export const account = { username: "alice", password: "open:sesame/1+ü" } as co
 /** Bcrypt of that password: `htpasswd` is not on every machine. */
 const passwordHash = "$2b$04$2NrhdnvonLVC8aAwne9wbeCYVRkSGoqn.ebRZS3waFU9ftH0BJY5y";
 
+export interface RegistryOptions {
+    /** Takes everybody, without a password. */
+    readonly isOpen?: boolean;
+    /** Is told of each push, with this as the header Authorization. */
+    readonly notify?: { readonly url: string; readonly authorization: string };
+}
+
 /** A registry that wants a name and a password, on a port of its own that daemons on this machine take for insecure. */
 export class PrivateRegistry {
     private readonly directory = new TemporaryDirectory();
@@ -17,12 +24,13 @@ export class PrivateRegistry {
     private constructor(
         public readonly address: string,
         private readonly port: number,
+        private readonly options: RegistryOptions,
         private child?: ChildProcess,
     ) {}
 
-    public static async start(): Promise<PrivateRegistry> {
+    public static async start(options: RegistryOptions = {}): Promise<PrivateRegistry> {
         const port = await freePort();
-        const registry = new PrivateRegistry(`localhost:${port}`, port);
+        const registry = new PrivateRegistry(`localhost:${port}`, port, options);
         try {
             await registry.run();
         } catch (error) {
@@ -73,7 +81,8 @@ export class PrivateRegistry {
             log: { level: "warn", accesslog: { disabled: true } },
             storage: { filesystem: { rootdirectory: `${this.directory.path}/data` } },
             http: { addr: `127.0.0.1:${this.port}`, secret: "a test's" },
-            auth: { htpasswd: { realm: "test", path: htpasswd } },
+            ...(this.options.isOpen ? {} : { auth: { htpasswd: { realm: "test", path: htpasswd } } }),
+            ...this.notifications(),
         };
         const file = this.directory.file("config.yaml", JSON.stringify(config));
         this.child = spawn("docker-registry", ["serve", file], { stdio: "ignore" });
@@ -86,6 +95,17 @@ export class PrivateRegistry {
             await new Promise((resolve) => setTimeout(resolve, 50));
         }
         throw failure ?? new Error("the registry does not answer");
+    }
+
+    /** https://distribution.github.io/distribution/about/notifications/ */
+    private notifications() {
+        const { notify } = this.options;
+        if (!notify) {
+            return {};
+        }
+        const headers = { Authorization: [notify.authorization] };
+        const waits = { timeout: "2s", threshold: 10, backoff: "1s" };
+        return { notifications: { endpoints: [{ name: "service", url: notify.url, headers, ...waits }] } };
     }
 
     private get(path: string, headers: http.OutgoingHttpHeaders = {}): Promise<number> {

@@ -107,7 +107,9 @@ export class RunningService {
         const { stdout } = await ke1(["stack", "ls", "--json"], environment);
         for (const { name } of JSON.parse(stdout === "" ? "[]" : stdout) as readonly { readonly name: string }[]) {
             await ke1(["stack", "cancel", "--stack", name], environment);
-            await ke1(["destroy", "--stack", name], environment);
+            // Theirs may be gone; what is deleted is in their state.
+            const config = path.join(projectDirectory, `Pulumi.${this.stack.name}.yaml`);
+            await ke1(["destroy", "--stack", name, "--config-file", config], environment);
         }
         await this.stack.remove();
         this.data.remove();

@@ -55,6 +55,7 @@ describe("a pipeline's definition", () => {
                         resources: {},
                         artifacts: "",
                         inputs: [],
+                        needs: [],
                         when: "on-success",
                         continueOnFailure: false,
                     },
@@ -166,6 +167,7 @@ stages:
             resources: { cpu: "1", memory: "1Gi", memoryLimit: "2Gi", disk: "3Gi" },
             artifacts: "bin",
             inputs: ["before"],
+            needs: ["broker"],
             when: "always",
             onlyIf: { V: "x" },
             continueOnFailure: true,
@@ -190,12 +192,13 @@ stages:
             Object.keys(resources ?? {}).sort(),
             Object.keys(properties["resources"]?.properties ?? {}).sort(),
         );
-        for (const ofStage of [{ timeout: 5 }, { cancelSiblings: true }]) {
+        for (const ofStage of [{ timeout: 5 }, { cancelSiblings: true }, { needs: ["broker"] }]) {
             assert.notEqual(JSON.stringify(read(stringify(definitionOf({}, ofStage)))), plain, JSON.stringify(ofStage));
         }
         assert.deepEqual(Object.keys(schema.definitions["stage"]?.properties ?? {}).sort(), [
             "cancelSiblings",
             "name",
+            "needs",
             "steps",
             "timeout",
         ]);

@@ -123,6 +123,21 @@ describe("the service over HTTP", () => {
         assert.equal((await ask("GET", `/v1/builds/${id}`, tokens.reader)).status, 404);
     });
 
+    it("releases with the service's own token for administrators alone", async () => {
+        const release = { repository: "team/tool", images: ["ghcr.io/team/tool"] };
+        assert.equal((await ask("POST", "/v1/builds", tokens.writer, { source: "/x", release })).status, 403);
+        const made = await ask("POST", "/v1/builds", tokens.admin, { source: "/x", release });
+        assert.equal(made.status, 202, made.text);
+        await ask("POST", `/v1/builds/${made.json().id}/cancel`, tokens.admin);
+        for (const bad of [
+            { repository: "tool" },
+            { ...release, tag: "--draft" },
+            { ...release, images: ["--draft"] },
+        ]) {
+            assert.equal((await ask("POST", "/v1/builds", tokens.admin, { source: "/x", release: bad })).status, 400);
+        }
+    });
+
     it("takes the JSON Web Tokens of its issuer, for it, while they are good, with what they allow", async () => {
         const good = await sign({ scope: "openid builds:write" });
         const made = await ask("POST", "/v1/builds", good, { source: "/x" });

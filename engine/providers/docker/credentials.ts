@@ -35,9 +35,11 @@ export function registryAddress(server: string): string {
 
 export function readDockerConfig(environment: NodeJS.ProcessEnv): DockerConfig {
     const file = join(dockerConfigDirectory(environment), "config.json");
-    if (!existsSync(file)) {
-        return {};
-    }
+    return existsSync(file) ? readDockerConfigFile(file) : {};
+}
+
+/** @throws UserError where it cannot be read */
+export function readDockerConfigFile(file: string): DockerConfig {
     try {
         return JSON.parse(readFileSync(file, "utf8")) as DockerConfig;
     } catch (error) {
@@ -51,7 +53,16 @@ export function dockerConfigDirectory(environment: NodeJS.ProcessEnv): string {
 
 /** The user's own credential for a registry: of its helper, of the store, or in the configuration; empty where there is none. */
 export async function findCredential(address: string, environment: NodeJS.ProcessEnv): Promise<RegistryCredential> {
-    const { auths = {}, credHelpers = {}, credsStore } = readDockerConfig(environment);
+    return credentialIn(readDockerConfig(environment), address, environment);
+}
+
+/** The credential that a Docker configuration has for a registry. */
+export async function credentialIn(
+    config: DockerConfig,
+    address: string,
+    environment: NodeJS.ProcessEnv,
+): Promise<RegistryCredential> {
+    const { auths = {}, credHelpers = {}, credsStore } = config;
     const helper = credHelpers[address] ?? credsStore;
     if (helper !== undefined && helper !== "") {
         const found = await askHelper(helper, address, environment);
