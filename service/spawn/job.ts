@@ -220,7 +220,8 @@ export class JobRun {
         if (leaving.aborted) {
             return;
         }
-        const outcome = record.outcome === "NotStarted" ? undefined : record.outcome;
+        const outcome =
+            record.outcome === "NotStarted" || record.outcome === "NotReleased" ? undefined : record.outcome;
         const exit = outcome === undefined && !cancelled ? notStarted : exitOf({ outcome, exitCode, cancelled });
         const cut =
             this.log.full && logUrl !== undefined
