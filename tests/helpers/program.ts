@@ -54,7 +54,10 @@ export function buildableRepository(repository: TemporaryRepository): string {
 
 /** Runs the program with Pulumi's mocks in place of an engine, and waits for its outputs. */
 export async function runProgram(options: ProgramOptions): Promise<ProgramRun> {
-    const modules = options.program === "main" ? ["../../main", "../../images", "../../index"] : [`../../${options.program ?? "index"}`];
+    const modules =
+        options.program === "main"
+            ? ["../../main", "../../images", "../../index"]
+            : [`../../${options.program ?? "index"}`];
     const declared: Declared[] = [];
     const invoked: { token: string; inputs: Inputs }[] = [];
     const environmentBefore = { ...process.env };

@@ -90,8 +90,9 @@ describe("ke1 serve on the cluster", () => {
             return jobs.includes("Running") ? jobs : undefined;
         };
         let pod: string | undefined;
-        for (const until = Date.now() + 60_000; pod === undefined && Date.now() < until; await sleep(200)) {
+        for (const until = Date.now() + 60_000; pod === undefined && Date.now() < until;) {
             pod = await jobOf().catch(() => undefined);
+            await sleep(200);
         }
         assert.ok(pod, "its pod runs");
         await service.end("SIGKILL");
@@ -113,7 +114,8 @@ describe("ke1 serve on the cluster", () => {
     it("ends a build that runs when it is told to", async () => {
         repository.recipe(["echo begun", "sleep 600"]);
         const id = await launch(repository.commit());
-        for (const until = Date.now() + 60_000; Date.now() < until; await sleep(200)) {
+        for (const until = Date.now() + 60_000; Date.now() < until;) {
+            await sleep(200);
             if (/begun/.test((await service.ask("GET", `/v1/builds/${id}/log`)).text)) {
                 break;
             }

@@ -82,7 +82,8 @@ describe("the service's queue", () => {
 
     const good = `echo '{"outputs":{"answer":42}}'`;
     const until = async <T>(look: () => T | undefined | false, what: string): Promise<T> => {
-        for (const end = Date.now() + 15_000; Date.now() < end; await sleep(20)) {
+        for (const end = Date.now() + 15_000; Date.now() < end;) {
+            await sleep(20);
             const found = look();
             if (found !== undefined && found !== false) {
                 return found;
