@@ -16,7 +16,7 @@ export interface PackedContext {
 /** The user of BuildKit's rootless image. */
 const user = 1000;
 const socketDirectory = "/run/buildkit";
-const workDirectory = "/work";
+const workDirectory = "/image";
 const credentialDirectory = "/ke1/registry";
 const loginDirectory = "/ke1/login";
 const address = `unix://${socketDirectory}/buildkitd.sock`;
