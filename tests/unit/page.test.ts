@@ -56,7 +56,7 @@ describe("a line of a log, on the page", () => {
                 { text: "blue", colour: "#9dcbff", bold: true },
                 { text: " thin", colour: "#9dcbff" },
                 { text: "orange", colour: "#ff8700" },
-                { text: "yellow", colour: "#ffff00", background: "#ffff00" },
+                { text: "yellow", colour: "#6c6e72", background: "#ffff00" },
                 { text: "green", colour: "#0ac81e" },
             ],
         );
