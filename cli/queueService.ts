@@ -65,6 +65,7 @@ export async function openQueue(
         extraBuildArgs: options.buildArg,
         allowSources: options.allowSource,
         localSources: options.localSources,
+        keepDays: options.keepDays,
         showLogs: options.showLogs,
         ke1: [process.execPath, process.argv[1] ?? ""],
     };
@@ -138,7 +139,7 @@ export async function serve(options: ServeOptions): Promise<void> {
 /** Prints a new token. */
 export function addToken(name: string, scope: string, file: string): void {
     process.stdout.write(`${makeToken(file, name, scope)}\n`);
-    process.stderr.write(`this is shown once; its hash is in ${file}. A running service reads it at its next start\n`);
+    process.stderr.write(`this is shown once; its hash is in ${file}. A running service takes it from now on\n`);
 }
 
 async function ended(): Promise<void> {

@@ -21,6 +21,7 @@ export interface QueueOptions {
     readonly buildArg: Readonly<Record<string, string>>;
     readonly allowSource: readonly string[];
     readonly localSources: boolean;
+    readonly keepDays: number;
     readonly showLogs: boolean;
 }
 
@@ -137,6 +138,7 @@ export function withQueueOptions(command: Command, room = "service"): Command {
             more,
             [],
         )
+        .option("--keep-days <number>", "forget a build so many days after its end; its blobs stay", wholeNumber, 30)
         .option(
             "--local-sources",
             "take directories of this machine: whoever may launch builds can then read them",

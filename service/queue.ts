@@ -10,6 +10,9 @@ import type { ServiceSettings } from "./settings";
 import { takeIn } from "./sources/intake";
 import type { BuildChange, BuildFilter, QueueStore } from "./store";
 
+/** Between two looks for builds that are to be forgotten, in milliseconds. */
+const pruneInterval = 3600 * 1000;
+
 interface QueueEvents {
     /** After what it tells of is on the disk. */
     event: [BuildEvent];
@@ -30,6 +33,7 @@ interface Running {
 export class BuildQueue extends EventEmitter<QueueEvents> {
     private readonly running = new Map<string, Running>();
     private started = false;
+    private pruning: NodeJS.Timeout | undefined;
 
     public constructor(
         private readonly store: QueueStore,
@@ -53,11 +57,14 @@ export class BuildQueue extends EventEmitter<QueueEvents> {
             this.track(record, async () => this.destroy(record));
         }
         this.next();
+        void this.prune();
+        this.pruning = setInterval(() => void this.prune(), pruneInterval).unref();
     }
 
     /** Begins no more builds, and leaves those that run to be taken up again. */
     public async stop(): Promise<void> {
         this.started = false;
+        clearInterval(this.pruning);
         this.runner.abandon();
         await Promise.all([...this.running.values()].map(async ({ done }) => done));
     }
@@ -147,6 +154,20 @@ export class BuildQueue extends EventEmitter<QueueEvents> {
             return this.store.addEvent(id, "removed", {}, new Date().toISOString());
         });
         this.emit("event", event);
+    }
+
+    /** Forgets what ended long ago, with the sources and launchers' logs that are on the disk. */
+    public async prune(now = Date.now()): Promise<void> {
+        const { keepDays } = this.settings;
+        if (keepDays === undefined) {
+            return;
+        }
+        const before = new Date(now - keepDays * 24 * 3600 * 1000).toISOString();
+        for (const { id } of this.store.endedBefore(before)) {
+            await this.remove(id).catch((error: unknown) => {
+                process.stderr.write(`build ${id}: ${messageOf(error)}\n`);
+            });
+        }
     }
 
     private known(id: string): BuildRecord {

@@ -20,6 +20,8 @@ export interface ServiceSettings {
     readonly allowSources: readonly string[];
     /** Whether a source may be a directory of this machine. */
     readonly localSources: boolean;
+    /** Days after its end after which a build and its source are forgotten; artifacts and logs stay in the store. */
+    readonly keepDays?: number;
     /** What a build's launcher prints is shown by the service too. */
     readonly showLogs: boolean;
     /** The `ke1` command, as a program and its first arguments. */

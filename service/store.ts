@@ -181,6 +181,17 @@ export class QueueStore {
             .map(parse);
     }
 
+    /** Those whose stacks are gone, and that ended before then (ISO 8601), the oldest first. */
+    public endedBefore(time: string): readonly BuildRecord[] {
+        return this.database
+            .prepare(
+                `SELECT document FROM builds WHERE json_extract(document, '$.endedAt') < ?
+                 AND NOT json_extract(document, '$.kept') ORDER BY number`,
+            )
+            .all(time)
+            .map(parse);
+    }
+
     /** Those that have ended and whose stacks are still there, the oldest first. */
     public kept(): readonly BuildRecord[] {
         return this.database

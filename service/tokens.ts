@@ -2,7 +2,7 @@ import { createHash, randomBytes } from "node:crypto";
 import * as fs from "node:fs";
 import * as path from "node:path";
 
-import { UserError } from "../contract/errors";
+import { messageOf, UserError } from "../contract/errors";
 import type { Scope } from "./scopes";
 import { scopes } from "./scopes";
 
@@ -35,6 +35,9 @@ export function readTokens(file: string): readonly TokenEntry[] {
         .map(({ line, number }) => {
             const [name = "", hash = "", given = ""] = line.split(/\s+/);
             const known = knownScopes(given);
+            if (reservedNames.includes(name)) {
+                throw new UserError(`${file}, line ${number}: ${name} is the service's own name; take another`);
+            }
             if (!/^[0-9a-f]{64}$/.test(hash) || !known) {
                 throw new UserError(
                     `${file}, line ${number}: it must be \`<name> <SHA-256 of the token> <scopes>\`; ` +
@@ -45,6 +48,42 @@ export function readTokens(file: string): readonly TokenEntry[] {
         });
 }
 
+/** Names by which the service itself asks for builds: whoever had one could end those. */
+const reservedNames = ["watch", "triggers"];
+
+/** A file of tokens that may change: one that was taken out of it is nobody's from the next request on. */
+export class TokenFile {
+    private read: readonly TokenEntry[];
+    private version: string;
+
+    /** @throws UserError as `readTokens` does */
+    public constructor(private readonly file: string) {
+        this.version = versionOf(file);
+        this.read = readTokens(file);
+    }
+
+    /** Those of the file as it is; a file that cannot be read any more lets nobody in. */
+    public entries(): readonly TokenEntry[] {
+        const version = versionOf(this.file);
+        if (version !== this.version) {
+            this.version = version;
+            try {
+                this.read = readTokens(this.file);
+            } catch (error) {
+                this.read = [];
+                process.stderr.write(`nobody is let in by a token: ${messageOf(error)}\n`);
+            }
+        }
+        return this.read;
+    }
+}
+
+/** Changes with the file, also where it is replaced by another. */
+function versionOf(file: string): string {
+    const stat = fs.statSync(file, { throwIfNoEntry: false });
+    return stat ? `${stat.ino} ${stat.mtimeMs} ${stat.size} ${stat.mode}` : "";
+}
+
 /**
  * Makes a token and adds its hash to the file.
  *
@@ -53,6 +92,9 @@ export function readTokens(file: string): readonly TokenEntry[] {
 export function addToken(file: string, name: string, given: string): string {
     if (!/^[\w.@-]{1,64}$/.test(name)) {
         throw new UserError("a name has at most 64 of A-Z a-z 0-9 _ . @ -");
+    }
+    if (reservedNames.includes(name)) {
+        throw new UserError(`${name} is the service's own name for what it launches; take another`);
     }
     if (!knownScopes(given)) {
         throw new UserError(`--scope ${given}: the scopes are ${scopes.join(", ")}, with commas between`);

@@ -6,8 +6,7 @@ import { createRemoteJWKSet, jwtVerify } from "jose";
 import { messageOf, UserError } from "../../contract/errors";
 import type { Scope } from "../scopes";
 import { scopes } from "../scopes";
-import type { TokenEntry } from "../tokens";
-import { readTokens } from "../tokens";
+import { TokenFile } from "../tokens";
 
 /** Who asks. */
 export interface Caller {
@@ -29,7 +28,7 @@ export class Authenticator {
     private readonly keys: ReturnType<typeof createRemoteJWKSet> | undefined;
 
     private constructor(
-        private readonly tokens: readonly TokenEntry[],
+        private readonly tokens: TokenFile | undefined,
         private readonly oidc: OidcSettings | undefined,
         jwksUri: string | undefined,
     ) {
@@ -38,31 +37,36 @@ export class Authenticator {
 
     /** @param tokenFile what `readTokens` reads */
     public static async open(tokenFile: string | undefined, oidc: OidcSettings | undefined): Promise<Authenticator> {
-        const tokens = tokenFile === undefined ? [] : readTokens(tokenFile);
+        const tokens = tokenFile === undefined ? undefined : new TokenFile(tokenFile);
         return new Authenticator(tokens, oidc, oidc && (await discover(oidc.issuer)));
     }
 
     /** Whether anybody at all can be let in. */
     public get isOpenToSomebody(): boolean {
-        return this.tokens.length > 0 || this.oidc !== undefined;
+        return (this.tokens?.entries() ?? []).length > 0 || this.oidc !== undefined;
     }
 
     /** @returns undefined for a token that is nobody's. */
     public async callerOf(token: string): Promise<Caller | undefined> {
         const hash = createHash("sha256").update(token).digest();
         // All of them are compared, so that the time says nothing of which one it was.
-        const found = this.tokens.filter((entry) => timingSafeEqual(entry.hash, hash)).at(0);
+        const found = (this.tokens?.entries() ?? []).filter((entry) => timingSafeEqual(entry.hash, hash)).at(0);
         if (found) {
             return { name: found.name, scopes: found.scopes };
         }
         return token.split(".").length === 3 ? this.fromJwt(token) : undefined;
     }
 
+    /** Whose bearer token a request has. */
+    public async callerFrom(request: FastifyRequest): Promise<Caller | undefined> {
+        const [, token] = /^Bearer ([!-~]+)$/i.exec(request.headers.authorization ?? "") ?? [];
+        return token === undefined ? undefined : this.callerOf(token);
+    }
+
     /** A handler that lets a request pass whose caller has the scope. */
     public require(scope: Scope, callers: WeakMap<FastifyRequest, Caller>) {
         return async (request: FastifyRequest, reply: FastifyReply): Promise<void> => {
-            const [, token] = /^Bearer ([!-~]+)$/i.exec(request.headers.authorization ?? "") ?? [];
-            const caller = token === undefined ? undefined : await this.callerOf(token);
+            const caller = await this.callerFrom(request);
             if (!caller) {
                 await reply
                     .code(401)

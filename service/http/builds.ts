@@ -69,7 +69,10 @@ export function registerBuilds(app: FastifyInstance, context: ServiceContext): v
                     ? credentialSecrets("registry", { username: registryUsername, password: registryPassword })
                     : {}),
             };
-            const record = queue.submit(asked, context.callerOf(request).name, secrets);
+            const caller = context.callerOf(request).name;
+            // A lane is its caller's: that of a watched branch, or of somebody else, has a stack that is none of theirs.
+            const lane = asked.lane === undefined ? {} : { lane: `${caller}/${asked.lane}` };
+            const record = queue.submit({ ...asked, ...lane }, caller, secrets);
             return reply.code(202).header("location", `/v1/builds/${record.id}`).send(shown(record));
         },
     );
@@ -89,7 +92,7 @@ export function registerBuilds(app: FastifyInstance, context: ServiceContext): v
                             items: { type: "string", pattern: "^[^=]+=" },
                             description: "name=value",
                         },
-                        lane: { type: "string" },
+                        lane: { type: "string", description: "<caller>/<lane>" },
                         text: { type: "string", maxLength: 256 },
                         before: { type: "string", description: "Only builds made before this one: the next page." },
                         limit: { type: "integer", minimum: 1, maximum: 500, default: 50 },

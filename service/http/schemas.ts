@@ -36,7 +36,12 @@ export const buildRequestSchema = {
         },
         registryUsername: { ...text, maxLength: 256, description: "Who pushes to `config.registry`." },
         registryPassword: { ...text, maxLength: 65536 },
-        lane: { ...text, minLength: 1, maxLength: 128, description: "Builds of one lane run one after another." },
+        lane: {
+            ...text,
+            minLength: 1,
+            maxLength: 128,
+            description: "The caller's builds of one lane run one after another.",
+        },
         keepFailed: {
             type: "boolean",
             description: "What a failed build leaves in the cluster stays until it is removed.",

@@ -61,12 +61,21 @@ export async function createServer(
         },
     };
     await app.register(fastifyRateLimit, {
+        global: false,
         max: settings.requestsPerMinute,
         timeWindow: "1 minute",
-        // A token is its owner's; whoever has none is its address.
-        keyGenerator: (request) => request.headers.authorization ?? request.ip,
+        // Of whoever is known by a token, and of an address for all others: an invented token is no other caller.
+        keyGenerator: async (request) => (await settings.authenticator.callerFrom(request))?.name ?? request.ip,
         errorResponseBuilder: (_, { after }) =>
             Object.assign(new Error(), { statusCode: 429, message: `too many requests; try again in ${after}` }),
+    });
+    // Of the whole service, so that it comes before the routes' own hooks: whoever is refused is counted too. A route with a
+    // limit of its own counts by itself, as a request is counted once.
+    const limit = app.rateLimit();
+    app.addHook("onRequest", async function (request, reply) {
+        if (!("rateLimit" in request.routeOptions.config)) {
+            await limit.call(this, request, reply);
+        }
     });
     await app.register(fastifySwagger, {
         openapi: {

@@ -224,12 +224,43 @@ describe("the service over HTTP", () => {
     });
 
     it("answers those who ask too often with 429, each by itself", async () => {
+        const { lane } = (await ask("POST", "/v1/builds", tokens.other, { source: "/x", lane: "main" })).json().request;
+        assert.equal(lane, "other/main", "a lane is its caller's");
         let refused = 0;
         for (let request = 0; request < 110; request++) {
             refused += (await ask("GET", "/v1/builds?limit=1", tokens.reader)).status === 429 ? 1 : 0;
         }
         assert.ok(refused > 0 && refused < 110);
         assert.equal((await ask("GET", "/v1/builds?limit=1", tokens.other)).status, 200);
+        const strangers = [];
+        for (let request = 0; request < 110; request++) {
+            strangers.push((await ask("GET", "/v1/builds", `invented${request}`)).status);
+        }
+        assert.ok(strangers.includes(429), "an invented token is no other caller");
+        const guesses = [];
+        for (let request = 0; request < 30; request++) {
+            const remoteAddress = "192.0.2.1";
+            guesses.push((await app.inject({ method: "POST", url: "/login", remoteAddress })).statusCode);
+        }
+        assert.ok(guesses.indexOf(429) <= 20, `tokens are not to be guessed at the login: ${guesses.join(" ")}`);
+        assert.ok(guesses.includes(429));
+    });
+
+    it("lets nobody in any more by a token that was taken out of the file, or when others can read it", async () => {
+        const file = path.join(directory.path, "changing");
+        const [first, second] = ["first", "second"].map((name) => addToken(file, name, "builds:read"));
+        const authenticator = await Authenticator.open(file, undefined);
+        assert.equal((await authenticator.callerOf(first!))?.name, "first");
+        fs.writeFileSync(file, fs.readFileSync(file, "utf8").replace(/^first .*\n/, ""));
+        assert.equal(await authenticator.callerOf(first!), undefined);
+        assert.equal((await authenticator.callerOf(second!))?.name, "second");
+        fs.chmodSync(file, 0o644);
+        assert.equal(await authenticator.callerOf(second!), undefined);
+    });
+
+    it("keeps the names of what launches builds by itself", () => {
+        const file = path.join(directory.path, "reserved");
+        assert.throws(() => addToken(file, "watch", "builds:write"), /the service's own name/);
     });
 
     it("refuses a file of tokens that others can read, or that is none, by its line", async () => {

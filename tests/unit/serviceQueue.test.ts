@@ -286,6 +286,23 @@ describe("the service's queue", () => {
         await Promise.resolve();
     });
 
+    it("forgets what ended long ago, and its source, and nothing else", async () => {
+        const queue = service({ keepDays: 2 });
+        queue.start();
+        const old = await ended(queue, queue.submit(request(good), "me"));
+        const kept = queue.submit(request("exit 1", { keepFailed: true }), "me");
+        await until(() => queue.get(kept.id)?.endedAt, "its end");
+        const waits = queue.submit(request("sleep 20"), "me");
+        const inDays = (days: number) => Date.now() + days * 24 * 3600 * 1000;
+        await queue.prune(inDays(1.9));
+        assert.ok(queue.get(old.id));
+        await queue.prune(inDays(2.1));
+        assert.equal(queue.get(old.id), undefined);
+        assert.equal(fs.existsSync(path.dirname(queue.launchLog(old.id))), false);
+        assert.ok(queue.get(kept.id), "its stack is there");
+        assert.ok(queue.get(waits.id));
+    });
+
     it("finds builds by state, label and text, page by page", () => {
         const queue = service();
         const ids = ["shop", "bank", "shop"].map(
