@@ -26,6 +26,10 @@ export function agentCommands(): Command[] {
         new Command("image-build")
             .description("(run by the program) build an image in the cluster")
             .action(async () => (await import("./imageAgent")).buildClusterImage()),
+        new Command("resolve-source")
+            .description("(run by a service) print the BUILD_TAG and the commit of a source")
+            .requiredOption("--cwd <directory>", "the directory of the project")
+            .action(async ({ cwd }: { readonly cwd: string }) => (await import("./resolveSource")).printSource(cwd)),
         new Command("await")
             .description("(run by the program) wait for a build's outcome")
             .action(async () => (await actions()).awaitJob()),

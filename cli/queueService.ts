@@ -126,15 +126,22 @@ export async function serve(options: ServeOptions): Promise<void> {
     triggers.start();
     const { queued, running } = queue.counts();
     process.stderr.write(`ke1 serves builds at ${address} (${queued} queued, ${running} running)\n`);
-    await Promise.race([ended(), watching.watcher.start()]);
-    process.stderr.write("ending; what runs goes on in the cluster, and is taken up at the next start\n");
-    await app.close();
-    await watching.watcher.stop();
-    await triggers.stop();
-    await queue.stop();
-    await Promise.all([notifications.stop(), tracing?.close()]);
-    close();
+    try {
+        await Promise.race([ended(), watching.watcher.start()]);
+    } finally {
+        process.stderr.write("ending; what runs goes on in the cluster, and is taken up at the next start\n");
+        // Whoever reads slowly, or not at all, does not hold up the end.
+        const patience = setTimeout(() => app.server.closeAllConnections(), closePatience);
+        // What launches builds first, and the queue with it, so that nothing begins any more.
+        await Promise.all([triggers.stop(), watching.watcher.stop(), queue.stop(), app.close()]);
+        clearTimeout(patience);
+        await Promise.all([notifications.stop(), tracing?.close()]);
+        close();
+    }
 }
+
+/** How long an answer that is under way may take when the service ends, in milliseconds: less than a pod is given. */
+const closePatience = 5000;
 
 /** Prints a new token. */
 export function addToken(name: string, scope: string, file: string): void {

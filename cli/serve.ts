@@ -41,7 +41,7 @@ export interface ServeOptions extends QueueOptions {
     readonly openShuttle: boolean;
     readonly triggers?: string;
     /** Seconds between two looks of a trigger that does not say itself. */
-    readonly interval: number;
+    readonly interval?: number;
 }
 
 /** Where a command keeps its queue unless it is told otherwise. */
@@ -85,7 +85,11 @@ export function serviceCommands(): Command[] {
                 false,
             )
             .option("--triggers <file>", "launch builds for new images in registries (docs/triggers.md)")
-            .option("--interval <seconds>", "between two looks at a registry", wholeNumber, 60)
+            .option(
+                "--interval <seconds>",
+                "between two looks at a registry (60) or a repository (5 here, 60 elsewhere)",
+                wholeNumber,
+            )
             .action(async (options: ServeOptions) => (await service()).serve(options)),
         new Command("token").description("who may use the service").addCommand(
             new Command("add")
@@ -100,7 +104,7 @@ export function serviceCommands(): Command[] {
     ];
 }
 
-/** The options of every command that launches builds by itself. The variables are those of seed 002's service. */
+/** The options of every command that launches builds by itself. The variables are the build shuttle's. */
 export function withQueueOptions(command: Command, room = "service"): Command {
     return withStackOptions(command)
         .option("--data <directory>", "where the queue, the sources and the stacks' state are", defaultData(room))

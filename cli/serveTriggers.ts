@@ -13,6 +13,7 @@ import { TriggerMemory } from "../service/triggers/memory";
 import { readTriggerFile } from "../service/triggers/read";
 import { registerTriggers } from "../service/triggers/routes";
 import { Triggers } from "../service/triggers/triggers";
+import { defaultInterval } from "./triggersAction";
 import type { ServeOptions } from "./serve";
 
 /** The registry triggers of a service, and their routes; without a file there are none. */
@@ -32,7 +33,7 @@ export function openTriggers(
     if (options.triggers === undefined) {
         return { register: () => undefined, start: () => undefined, stop: () => Promise.resolve() };
     }
-    const file = readTriggerFile(options.triggers, options.interval);
+    const file = readTriggerFile(options.triggers, options.interval ?? defaultInterval);
     const local = file.triggers.find(({ source }) => source !== undefined && path.isAbsolute(source));
     if (local && !settings.localSources) {
         throw new UserError(`the source of the trigger ${local.name} is a directory: give --local-sources too`);

@@ -43,17 +43,17 @@ export async function watch(targets: readonly string[], options: WatchOptions): 
         // Nobody reads any more, as after `| head`.
         process.stdout.once("close", () => resolve("SIGPIPE"));
     });
+    const ends: (() => Promise<void> | undefined)[] = [() => opened.tracing?.close(), async () => queue.stop()];
     try {
         const target = await openWatcher(targets, opened, options, tell);
         const { watcher } = target;
+        ends.push(async () => watcher.stop());
         const server = options.listen && (await listen(target, options.listen));
+        ends.push(async () => server?.close());
         queue.start();
         const end = options.once ? watcher.once() : watcher.start();
         const first = await Promise.race([interrupted, end]);
-        await server?.close();
-        await watcher.stop();
         const running = queue.list({ state: "running" });
-        await queue.stop();
         if (typeof first === "string") {
             const what = running.length === 1 ? "a build" : `${running.length} builds`;
             process.stderr.write(
@@ -68,6 +68,9 @@ export async function watch(targets: readonly string[], options: WatchOptions): 
             process.exitCode = failed.length + first.problems.length > 0 ? exitFailed : 0;
         }
     } finally {
+        for (const end of ends.reverse()) {
+            await end();
+        }
         close();
     }
 }

@@ -1,6 +1,7 @@
 import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 
+import { pullSecretName } from "../config/environments";
 import { commonLabels } from "./labels";
 
 export interface PullSecretArgs {
@@ -30,7 +31,7 @@ export class PullSecret extends pulumi.ComponentResource {
         const secret = new k8s.core.v1.Secret(
             `${name}-secret`,
             {
-                metadata: { namespace: args.namespace, name: "ke1-pull", labels: commonLabels },
+                metadata: { namespace: args.namespace, name: pullSecretName, labels: commonLabels },
                 type: "kubernetes.io/dockerconfigjson",
                 stringData: { ".dockerconfigjson": config },
             },

@@ -3,6 +3,7 @@ import type { CompanionSettings, Environments, ResolvedEnvironment } from "./env
 import {
     checkBuildEnvironment,
     credentialSecret,
+    pullSecretName,
     readEnvironments,
     resolveCompanions,
     resolveEnvironment,
@@ -35,12 +36,15 @@ export function readEnvironmentSettings(
         }
     }
     const limit = read.integer("sidecarLimitSeconds", 60, 1, 3600);
-    const exporters = [credentialSecret, read.text("maskSecret"), read.text("signingKeySecret")];
+    const exporters = [
+        ...[credentialSecret, pullSecretName, read.text("maskSecret"), read.text("signingKeySecret")],
+        ...[read.text("sinkSecret"), read.text("mirrorSecret"), read.text("imagePullSecret")],
+    ];
     for (const [name, { volumes = {} }] of Object.entries(environments)) {
         for (const [volume, given] of Object.entries(volumes)) {
             if (given?.secret !== undefined && exporters.includes(given.secret)) {
                 throw new UserError(
-                    `environments.${name}.volumes.${volume}.secret is ${given.secret}, which is for the exporter alone`,
+                    `environments.${name}.volumes.${volume}.secret is ${given.secret}, which is not for what a build can see`,
                 );
             }
         }

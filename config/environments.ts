@@ -46,6 +46,8 @@ export interface CompanionSettings {
 
 /** The Secrets that are the exporter's alone (components/buildIdentity.ts), beside those that a stack names. */
 export const credentialSecret = "ke1-blob-credential";
+/** The Secret that images are pulled with, where the stack makes one. No pod mounts it. */
+export const pullSecretName = "ke1-pull";
 
 /** Container names that a build's pod has, or may have, of its own. */
 const reservedNames = ["build", "exporter", "source"];

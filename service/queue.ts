@@ -23,6 +23,7 @@ interface Running {
     readonly cancel: AbortController;
     readonly namespace: string | undefined;
     readonly lane: string | undefined;
+    readonly stack: string;
     readonly done: Promise<void>;
 }
 
@@ -86,7 +87,7 @@ export class BuildQueue extends EventEmitter<QueueEvents> {
             this.store.add(record, secrets);
             return this.store.addEvent(id, "queued", { caller }, createdAt);
         });
-        this.emit("event", event);
+        this.tell(event);
         this.next();
         return record;
     }
@@ -147,13 +148,16 @@ export class BuildQueue extends EventEmitter<QueueEvents> {
         if (this.known(id).kept) {
             this.track(record, async () => this.destroy(record));
             await this.running.get(id)?.done;
+            if (this.known(id).kept) {
+                throw new Error(`the stack of the build ${id} is not destroyed; its launcher's log says why`);
+            }
         }
         this.runner.remove(record);
         const event = this.store.transaction(() => {
             this.store.remove(id);
             return this.store.addEvent(id, "removed", {}, new Date().toISOString());
         });
-        this.emit("event", event);
+        this.tell(event);
     }
 
     /** Forgets what ended long ago, with the sources and launchers' logs that are on the disk. */
@@ -167,6 +171,17 @@ export class BuildQueue extends EventEmitter<QueueEvents> {
             await this.remove(id).catch((error: unknown) => {
                 process.stderr.write(`build ${id}: ${messageOf(error)}\n`);
             });
+        }
+    }
+
+    /** Whoever listens and fails fails alone: what is told of is on the disk, and goes on. */
+    private tell(event: BuildEvent): void {
+        for (const listener of this.listeners("event")) {
+            try {
+                listener(event);
+            } catch (error) {
+                process.stderr.write(`build ${event.build}: a listener has failed: ${messageOf(error)}\n`);
+            }
         }
     }
 
@@ -187,7 +202,12 @@ export class BuildQueue extends EventEmitter<QueueEvents> {
                 return;
             }
             const { lane } = record.request;
-            if (lane !== undefined && [...this.running.values()].some((other) => other.lane === lane)) {
+            // By the stack too: two lanes whose names somebody has made to give one stack must not share it.
+            if (
+                [...this.running.values()].some(
+                    (other) => other.stack === record.stack || (lane !== undefined && other.lane === lane),
+                )
+            ) {
                 continue;
             }
             const namespace = this.namespaceFor(record);
@@ -240,7 +260,7 @@ export class BuildQueue extends EventEmitter<QueueEvents> {
                 this.running.delete(id);
                 this.next();
             });
-        this.running.set(id, { cancel, namespace, lane: request.lane, done });
+        this.running.set(id, { cancel, namespace, lane: request.lane, stack: record.stack, done });
     }
 
     private async run(record: BuildRecord, cancelled: AbortSignal): Promise<RunEnd> {
@@ -301,6 +321,7 @@ export class BuildQueue extends EventEmitter<QueueEvents> {
 
     private async destroy(record: BuildRecord): Promise<void> {
         await this.runner.destroy(record);
+        this.runner.removeSource(record);
         this.note(record.id, "destroyed", {}, { kept: false });
     }
 
@@ -319,7 +340,7 @@ export class BuildQueue extends EventEmitter<QueueEvents> {
             this.store.change(id, change),
             this.store.addEvent(id, type, data, new Date().toISOString()),
         ]);
-        this.emit("event", event);
+        this.tell(event);
         return record;
     }
 }

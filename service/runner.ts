@@ -4,7 +4,7 @@ import * as path from "node:path";
 import { UserError } from "../contract/errors";
 import type { OutcomeFile } from "../contract/outcomeFile";
 import { outcomeFileVariable } from "../contract/outcomeFile";
-import { resolveSource } from "../source/resolve";
+import type { ResolvedSource } from "../source/resolve";
 import type { BuildRecord, BuildSecrets, ReleaseRequest } from "./build";
 import { launchEnvironment, releaseEnvironment } from "./environment";
 import { imageEnvironment } from "./imageRequest";
@@ -32,6 +32,8 @@ export interface RunObserver {
 export class Abandoned extends Error {
     public override readonly name = "Abandoned";
 }
+
+type ResolvedTag = Pick<ResolvedSource, "buildTag" | "commit">;
 
 interface Place {
     readonly directory: string;
@@ -90,11 +92,7 @@ export class Runner {
                   : undefined;
         try {
             const source = await this.source(record, secrets, place, AbortSignal.any([stopped, this.abandoned.signal]));
-            const { buildTag, commit } = resolveSource({
-                source: source.directory,
-                buildTag: source.ref,
-                projectDirectory: this.settings.projectDirectory,
-            });
+            const { buildTag, commit } = await this.resolve(source, place, stopped);
             const suffix = record.request.config["buildTagSuffix"];
             const label = typeof suffix === "string" ? buildTag + suffix : buildTag;
             observer.source({ buildTag: label, commit });
@@ -146,6 +144,16 @@ export class Runner {
         await this.ke1(place, ["stack", "rm", ...stack], {});
     }
 
+    /** Gives back what a source takes of the disk. The build shuttle's clients may ask for theirs later. */
+    public removeSource({ id, request }: BuildRecord): void {
+        if (request.labels["build_uuid"] === undefined) {
+            const { directory } = this.place(id);
+            for (const name of ["source", "source.archive"]) {
+                fs.rmSync(path.join(directory, name), { recursive: true, force: true });
+            }
+        }
+    }
+
     /** Forgets what is on the disk. */
     public remove(record: BuildRecord): void {
         fs.rmSync(this.place(record.id).directory, { recursive: true, force: true });
@@ -173,6 +181,26 @@ export class Runner {
         fs.writeFileSync(`${done}.part`, JSON.stringify(prepared), { mode: 0o600 });
         fs.renameSync(`${done}.part`, done);
         return prepared;
+    }
+
+    /**
+     * Finds the tag and the commit, in a process of its own: a source is somebody's, may be large, and is read by git, which
+     * this process has neither the time nor, with its credentials, the trust for.
+     */
+    private async resolve(source: PreparedSource, place: Place, stopped: AbortSignal): Promise<ResolvedTag> {
+        const { exitCode, stdout } = await this.ke1(
+            place,
+            ["resolve-source", "--cwd", this.settings.projectDirectory],
+            { SOURCE: source.directory, BUILD_TAG: source.ref },
+            stopped,
+        );
+        if (this.abandoned.signal.aborted) {
+            throw new Abandoned();
+        }
+        if (exitCode !== 0) {
+            throw new UserError(lastError(place.logFile));
+        }
+        return JSON.parse(stdout) as ResolvedTag;
     }
 
     private async up(
@@ -207,7 +235,12 @@ export class Runner {
             ],
             {
                 ...this.variables(record),
-                ...{ SOURCE: source.directory, BUILD_TAG: source.ref, [outcomeFileVariable]: place.outcomeFile },
+                ...{
+                    SOURCE: source.directory,
+                    BUILD_TAG: source.ref,
+                    [outcomeFileVariable]: place.outcomeFile,
+                    KE1_RUN_ID: record.id,
+                },
                 ...imageEnvironment(record.request, secrets, place.directory),
             },
             stopped,

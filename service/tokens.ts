@@ -49,7 +49,7 @@ export function readTokens(file: string): readonly TokenEntry[] {
 }
 
 /** Names by which the service itself asks for builds: whoever had one could end those. */
-const reservedNames = ["watch", "triggers"];
+const reservedNames = ["watch", "triggers", "shuttle"];
 
 /** A file of tokens that may change: one that was taken out of it is nobody's from the next request on. */
 export class TokenFile {

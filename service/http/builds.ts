@@ -3,7 +3,7 @@ import type { FastifyInstance, FastifyRequest } from "fastify";
 import { buildKey } from "../../contract/layout";
 import type { BuildRecord, BuildRequest, BuildSecrets, BuildState } from "../build";
 import { buildStates } from "../build";
-import { checkCallerConfig } from "../callerConfig";
+import { checkCallerConfig, ownTagSuffix } from "../callerConfig";
 import { credentialSecrets } from "../imageRequest";
 import { attemptLogPath, launcherLog, logLimit } from "../log";
 import { checkCallback } from "../notify/callbacks";
@@ -72,7 +72,9 @@ export function registerBuilds(app: FastifyInstance, context: ServiceContext): v
             const caller = context.callerOf(request).name;
             // A lane is its caller's: that of a watched branch, or of somebody else, has a stack that is none of theirs.
             const lane = asked.lane === undefined ? {} : { lane: `${caller}/${asked.lane}` };
-            const record = queue.submit({ ...asked, ...lane }, caller, secrets);
+            const suffix = asked.kind === "image" ? "" : ownTagSuffix(asked.config, caller);
+            const config = suffix === "" ? asked.config : { ...asked.config, buildTagSuffix: suffix };
+            const record = queue.submit({ ...asked, ...lane, config }, caller, secrets);
             return reply.code(202).header("location", `/v1/builds/${record.id}`).send(shown(record));
         },
     );

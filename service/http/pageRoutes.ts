@@ -113,19 +113,24 @@ export function registerBuildPages(pages: FastifyInstance, context: PageContext)
         act(request, reply, (build, caller) => queue.cancel(build.id, caller)),
     );
     pages.post<{ Params: Id }>("/builds/:id/again", hidden, (request, reply) =>
-        act(request, reply, (build, caller) => queue.submit(build.request, caller, queue.secrets(build.id))),
+        act(request, reply, (build, caller) => queue.submit(build.request, caller, queue.secrets(build.id)), releases),
     );
 
     const act = (
         request: FastifyRequest<{ Params: Id }>,
         reply: FastifyReply,
         does: (build: BuildRecord, caller: string) => BuildRecord,
+        takesAdmin: (build: BuildRecord) => boolean = () => false,
     ): FastifyReply => {
         const build = queue.get(request.params.id);
         if (!build) {
             return noBuild(request, reply);
         }
         const visit = visitOf(request);
+        if (takesAdmin(build) && !visit.caller.scopes.has("admin")) {
+            const text = "The build makes a release, with the service's token: that takes the scope admin.";
+            return sendPage(reply, problemPage(assets.addresses, "Not allowed", text, visit.viewer), 403);
+        }
         if (!mayAct(visit, build)) {
             const text = visit.viewer.mayWrite
                 ? `The build is ${build.caller}'s.`
@@ -134,6 +139,11 @@ export function registerBuildPages(pages: FastifyInstance, context: PageContext)
         }
         return reply.redirect(`/builds/${does(build, visit.caller.name).id}`, 303);
     };
+}
+
+/** As at `/v1`. */
+function releases({ request }: BuildRecord): boolean {
+    return request.release !== undefined;
 }
 
 function queryOf(request: FastifyRequest): URLSearchParams {

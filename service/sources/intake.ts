@@ -1,4 +1,5 @@
 import type { BuildRequest, BuildSecrets } from "../build";
+import { isImageSource } from "../triggers/imageSource";
 import { parseSource, withoutCredential } from "./location";
 
 /**
@@ -11,6 +12,9 @@ export function takeIn(
     request: BuildRequest,
     secrets: BuildSecrets,
 ): { readonly request: BuildRequest; readonly secrets: BuildSecrets } {
+    if (isImageSource(request.source)) {
+        return { request, secrets };
+    }
     const { kind } = parseSource(request.source, request.ref);
     const source = kind === "data" ? "data:" : withoutCredential(request.source);
     return source === request.source

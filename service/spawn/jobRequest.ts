@@ -47,6 +47,8 @@ export function jobBuild(job: Job, base: JobBase): JobBuild {
         );
     }
     const settings = stepSettings(env);
+    // Before the operator's own environments are with it, which may name Secrets.
+    checkCallerConfig(settings);
     const command = text("BUILDKITE_COMMAND");
     if (command !== "" && settings["pipeline"] !== undefined) {
         throw new UserError(
@@ -62,7 +64,6 @@ export function jobBuild(job: Job, base: JobBase): JobBuild {
         ...(command === "" ? {} : { command: ["/bin/sh", "-e", "-c", command] }),
         ...environmentOf(settings, base, variables),
     };
-    checkCallerConfig(config);
     const commit = text("BUILDKITE_COMMIT");
     const ref = commit === "" || commit === "HEAD" ? text("BUILDKITE_TAG") || text("BUILDKITE_BRANCH") : commit;
     const minutes = Number(text("BUILDKITE_TIMEOUT"));

@@ -12,13 +12,18 @@ export function imageSource(image: string, trigger: string): string {
     return `${scheme}${image}#${trigger}`;
 }
 
+/** Whether a source is such a one. */
+export function isImageSource(source: string): boolean {
+    return source.startsWith(scheme);
+}
+
 /**
  * Takes `image:REPOSITORY@sha256:…`: a tree that only names the image, and so is another one for each digest. It gives each
  * digest a BUILD_TAG, and one that was built is not built again. All other sources are for `next`.
  */
 export function withImageSources(next: SourceProvider): SourceProvider {
     return async (request, secrets, directory, signal) => {
-        if (!request.source.startsWith(scheme)) {
+        if (!isImageSource(request.source)) {
             return next(request, secrets, directory, signal);
         }
         const [image = "", trigger] = request.source.slice(scheme.length).split("#");

@@ -87,7 +87,7 @@ describe("environments that cannot be", () => {
         ],
         [
             { environments: { a: { volumes: { v: { path: "/v", secret: "ke1-blob-credential" } } } } },
-            "environments.a.volumes.v.secret is ke1-blob-credential, which is for the exporter alone",
+            "environments.a.volumes.v.secret is ke1-blob-credential, which is not for what a build can see",
         ],
         [
             { environments: { a: { security: { privileged: true } } } },

@@ -169,6 +169,14 @@ describe("the service over HTTP", () => {
                 { source: "/x", config: { registry: "mine", kubeconfig: "x" } },
                 /config may not have registry, kubeconfig/,
             ],
+            [{ source: "/x", config: { image: { secure: "v1:abc" } } }, /encrypted/],
+            [
+                {
+                    source: "/x",
+                    config: { environments: { e: { volumes: { v: { path: "/s", secret: "ke1-pull" } } } } },
+                },
+                /environments\.e\.volumes\.v may have no secret/,
+            ],
             [{ source: "/x", labels: { a: 1 } }, undefined],
             [{ source: "/x", labels: { a: { b: 1 } } }, /labels/],
             [{ source: "/x", namespace: "kube-system" }, /additional properties/],
@@ -199,6 +207,18 @@ describe("the service over HTTP", () => {
             assert.doesNotMatch((await ask("GET", url, tokens.admin)).text, /sesame/, url);
         }
         assert.deepEqual(store.secrets(id), { callback_auth: "Bearer open-sesame" });
+    });
+
+    it("gives what is built in another way than others build it a BUILD_TAG of its own", async () => {
+        const suffixOf = async (token: string, config: object) =>
+            (await ask("POST", "/v1/builds", token, { source: "/x", config })).json().request.config.buildTagSuffix;
+        const image = `example.com/tool@sha256:${"a".repeat(64)}`;
+        const mine = await suffixOf(tokens.writer, { image });
+        assert.match(mine, /^-[0-9a-f]{8}$/);
+        assert.equal(await suffixOf(tokens.writer, { image }), mine);
+        assert.notEqual(await suffixOf(tokens.admin, { image }), mine);
+        assert.notEqual(await suffixOf(tokens.writer, { image, artifactDirectory: "out" }), mine);
+        assert.equal(await suffixOf(tokens.writer, { memoryLimit: "1Gi", command: ["make"] }), undefined);
     });
 
     it("describes all that it does, in OpenAPI 3.1", async () => {

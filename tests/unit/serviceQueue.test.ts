@@ -9,6 +9,7 @@ import { Runner } from "../../service/runner";
 import type { ServiceSettings } from "../../service/settings";
 import { localSources } from "../../service/sourceProvider";
 import { QueueStore } from "../../service/store";
+import { imageSource } from "../../service/triggers/imageSource";
 import { TemporaryDirectory } from "../helpers/temporary";
 
 /**
@@ -17,6 +18,10 @@ import { TemporaryDirectory } from "../helpers/temporary";
  */
 const standIn = `#!/bin/sh
 for word; do case $last in --stack) stack=$word;; --config-file) config=$word;; esac; last=$word; done
+if test "$1" = resolve-source; then
+    test "$BUILD_TAG" != missing || { echo "error: there is no tag or commit missing" >&2; exit 2; }
+    echo '{"buildTag":"tree-0123","commit":"0123"}'; exit
+fi
 echo "$1 $stack $$" >> "$KE1_CALLS"
 state="\${PULUMI_BACKEND_URL#file://}/.pulumi/stacks/ke-1-build"
 case $1 in up) mkdir -p "$state"; touch "$state/$stack.json"; . "$SOURCE/plan" ;; destroy) test ! -e "$KE1_CALLS.undestroyable" ;; esac
@@ -177,6 +182,49 @@ describe("the service's queue", () => {
         const second = await ended(queue, queue.submit(request(silent), "me"));
         assert.deepEqual([first.state, first.outcome, first.message], ["failed", "OutOfMemory", "too large"]);
         assert.deepEqual([second.state, second.outcome, second.message], ["failed", "NotStarted", "the tag is wrong"]);
+    });
+
+    it("says of a tag that is not there that it is not, and launches nothing", async () => {
+        const queue = service();
+        queue.start();
+        const record = await ended(queue, queue.submit(request(good, { ref: "missing" }), "me"));
+        assert.deepEqual([record.outcome, record.message], ["NotStarted", "there is no tag or commit missing"]);
+        assert.deepEqual(calls(), []);
+    });
+
+    it("takes what a trigger asks for: an image with its source in it", () => {
+        const source = imageSource(`example.com/tool@sha256:${"a".repeat(64)}`, "main");
+        const record = service().submit({ kind: "build", source, config: {}, labels: {} }, "triggers");
+        assert.deepEqual([record.state, record.request.source], ["queued", source]);
+    });
+
+    it("goes on when one that listens fails", async () => {
+        const queue = service();
+        queue.on("event", () => {
+            throw new Error("a listener of the test's");
+        });
+        queue.start();
+        assert.equal((await ended(queue, queue.submit(request(good), "me"))).state, "succeeded");
+    });
+
+    it("does not forget a build whose stack it could not destroy", async () => {
+        directory.file("calls.undestroyable");
+        const queue = service();
+        queue.start();
+        const { id } = queue.submit(request("exit 1", { keepFailed: true }), "me");
+        await until(() => queue.get(id)?.endedAt, "its end");
+        await assert.rejects(queue.remove(id), /is not destroyed/);
+        assert.equal(queue.get(id)?.kept, true);
+    });
+
+    it("gives back what a source takes of the disk, but keeps the build shuttle's", async () => {
+        const queue = service();
+        queue.start();
+        const fetched = { build_uuid: "56bce159-87a7-437f-bed3-2da4e44d9cf4" };
+        const builds = [request(good), request(good, { labels: fetched })].map((each) => queue.submit(each, "me"));
+        await Promise.all(builds.map(async (build) => ended(queue, build)));
+        const has = builds.map(({ id }) => fs.existsSync(path.join(path.dirname(queue.launchLog(id)), "source")));
+        assert.deepEqual(has, [false, true]);
     });
 
     it("cancels what is queued at once, and interrupts what runs", async () => {
