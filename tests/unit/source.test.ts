@@ -192,6 +192,22 @@ describe("the source of a build", () => {
                 () => resolve({ source: path.join(repository.path, ".git") }),
                 /bare repository, or inside of a \.git/,
             );
+            repository.git("clone", "--quiet", "--bare", repository.path, path.join(project.path, "bare.git"));
+            refused(() => resolve({ source: "bare.git" }), /bare\.git is a bare repository, or .*; give the directory/);
+        });
+        it("when it has the layout of one, and no command of its configuration is run", () => {
+            repository.commit();
+            repository.git("clone", "--quiet", "--bare", repository.path, path.join(project.path, "tree"));
+            const ran = path.join(project.path, "ran");
+            project.file(
+                "tree/config",
+                `[core]\nrepositoryformatversion = 0\nbare = false\nworktree = .\nfsmonitor = touch ${ran}; false\n`,
+            );
+            project.file("tree/sub/Makefile", "build:\n");
+            for (const source of ["tree", "tree/sub"]) {
+                refused(() => resolve({ source }), /has one's layout; give the directory of a checkout/);
+            }
+            assert.equal(fs.existsSync(ran), false);
         });
         it("when a repository in it would be left out", () => {
             const plain = new TemporaryDirectory();
