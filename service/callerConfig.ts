@@ -1,4 +1,5 @@
 import { UserError } from "../contract/errors";
+import { relativePath } from "../contract/patterns";
 import type { BuildKind } from "./build";
 
 /**
@@ -39,6 +40,10 @@ export function checkCallerConfig(config: Readonly<Record<string, unknown>>, kin
         throw new UserError(
             `config may not have ${refused.join(", ")}; what may be set: ${[...allowed].sort().join(", ")}`,
         );
+    }
+    const { pipeline } = config;
+    if (pipeline !== undefined && pipeline !== "" && !(typeof pipeline === "string" && relativePath.test(pipeline))) {
+        throw new UserError("config: pipeline must be a path in the service's project, such as pipeline.yaml");
     }
     if (config["registry"] === undefined && (config["imageName"] ?? config["imageTags"]) !== undefined) {
         throw new UserError(
