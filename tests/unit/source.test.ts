@@ -400,6 +400,23 @@ describe("the targets of a Makefile", () => {
         assert.equal(found("$(eval $(call rule,build))\n"), "unknown");
         assert.equal(found("include mk/*.mk\nbuild:\n"), "yes");
     });
+    it("are unknown where a file is not the source's, or no text of a person's", () => {
+        const outside = new TemporaryDirectory();
+        try {
+            const rules = outside.file("rules.mk", "build:\n");
+            assert.equal(found(`include ${rules}\n`), "unknown");
+            assert.equal(found(`include ../${path.basename(outside.path)}/rules.mk\n`), "unknown");
+            fs.symlinkSync(rules, path.join(directory.path, "link.mk"));
+            assert.equal(found("include link.mk\n"), "unknown");
+            directory.file("large.mk", `build:\n${"#".repeat(1024 ** 2)}`);
+            assert.equal(found("include large.mk\n"), "unknown");
+            assert.equal(found("include .\n"), "unknown", "no regular file");
+            directory.file("sub/rules.mk", "build:\n");
+            assert.equal(found(`include ${directory.path}/sub/../sub/rules.mk\n`), "yes");
+        } finally {
+            outside.remove();
+        }
+    });
     it("of files that include each other end", () => {
         directory.file("more.mk", "include Makefile\n");
         assert.equal(found("include more.mk\n"), "no");
