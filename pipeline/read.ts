@@ -1,4 +1,5 @@
 import * as fs from "node:fs";
+import * as path from "node:path";
 
 import { messageOf, UserError } from "../contract/errors";
 import { digestReference, quantity, relativePath, reservedVariable } from "../contract/patterns";
@@ -18,18 +19,41 @@ import { VariableProblem, Variables } from "./variables";
 /** For a look at a definition without a build: any text will do. */
 export const exampleBuild = { BUILD_TAG: "0000000", SOURCE_COMMIT: "0".repeat(40) };
 
+/** Far more than a definition can use of it; in bytes. */
+const largestFile = 1024 ** 2;
+
 /**
  * @param name how messages call the file
  * @throws PipelineError with all that is wrong; UserError when the file cannot be read.
  */
 export function readPipelineFile(file: string, variables: GivenVariables, name = file): PipelineDefinition {
-    let content: string;
+    return readPipeline(name, pipelineContent(file, name), variables);
+}
+
+/**
+ * The text of a definition. It is looked at before it is read: reading a device or a named pipe may never end.
+ *
+ * @param name how messages call the file
+ * @param within the directory that the file must be in, also by its links, where its name is a stranger's
+ * @throws UserError when it cannot be read.
+ */
+export function pipelineContent(file: string, name: string, within?: string): string {
     try {
-        content = fs.readFileSync(file, "utf8");
+        const real = fs.realpathSync(file);
+        if (within !== undefined && !real.startsWith(path.join(fs.realpathSync(within), path.sep))) {
+            throw new UserError("it is outside of the project");
+        }
+        const stat = fs.statSync(real);
+        if (!stat.isFile()) {
+            throw new UserError("it is no regular file");
+        }
+        if (stat.size > largestFile) {
+            throw new UserError(`it has ${stat.size} bytes; at most ${largestFile} may be`);
+        }
+        return fs.readFileSync(real, "utf8");
     } catch (error) {
         throw new UserError(`the pipeline ${name} cannot be read: ${messageOf(error)}`);
     }
-    return readPipeline(name, content, variables);
 }
 
 /**

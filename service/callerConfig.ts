@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 
 import { UserError } from "../contract/errors";
+import { relativePath } from "../contract/patterns";
 import type { BuildKind } from "./build";
 
 /**
@@ -46,6 +47,10 @@ export function checkCallerConfig(config: Readonly<Record<string, unknown>>, kin
         throw new UserError("config may not have values that are encrypted: their key is the service's own stack's");
     }
     checkEnvironments(config["environments"]);
+    const { pipeline } = config;
+    if (pipeline !== undefined && pipeline !== "" && !(typeof pipeline === "string" && relativePath.test(pipeline))) {
+        throw new UserError("config: pipeline must be a path in the service's project, such as pipeline.yaml");
+    }
     if (config["registry"] === undefined && (config["imageName"] ?? config["imageTags"]) !== undefined) {
         throw new UserError(
             "config may have imageName and imageTags only with registry: in its own, the service names images",

@@ -11,8 +11,10 @@ export interface ProcessOptions {
     readonly logFile: string;
     /** Says which process group to end when the service itself was killed. */
     readonly pidFile: string;
-    /** SIGINT: it ends in order. */
+    /** SIGINT: it ends in order; what hangs and does not is killed. */
     readonly interrupt: AbortSignal;
+    /** How long it has for that. */
+    readonly interruptSeconds?: number;
     /** SIGKILL, to all that it has started: the build goes on in the cluster. */
     readonly abandon: AbortSignal;
     readonly onLine?: (line: string) => void;
@@ -52,8 +54,15 @@ export async function runProcess(options: ProcessOptions): Promise<ProcessEnd> {
         partial = lines.pop() ?? "";
         lines.forEach((line) => options.onLine?.(line));
     });
-    const interrupt = (): void => void child.kill("SIGINT");
     const abandon = (): void => killGroup(child.pid);
+    const overdue: NodeJS.Timeout[] = [];
+    const interrupt = (): void => {
+        const interruptOnce = (): void => void child.kill("SIGINT");
+        const most = (options.interruptSeconds ?? 60) * 1000;
+        interruptOnce();
+        // At a second one, `ke1` takes its program with it, which is in a group of its own.
+        overdue.push(setTimeout(interruptOnce, (most * 5) / 6).unref(), setTimeout(abandon, most).unref());
+    };
     try {
         const ended = new Promise<number>((resolve, reject) => {
             child.once("error", reject);
@@ -70,12 +79,14 @@ export async function runProcess(options: ProcessOptions): Promise<ProcessEnd> {
             interrupt();
         }
         const exitCode = await ended;
+        overdue.forEach(clearTimeout);
         // What it has left behind must not hold up the end, nor go on.
         killGroup(child.pid);
         await Promise.all([child.stdout, child.stderr].map(async (stream) => stream && finished(stream)));
         fs.rmSync(options.pidFile, { force: true });
         return { exitCode, stdout: Buffer.concat(stdout).toString("utf8") };
     } finally {
+        overdue.forEach(clearTimeout);
         options.interrupt.removeEventListener("abort", interrupt);
         options.abandon.removeEventListener("abort", abandon);
         fs.closeSync(log);

@@ -22,6 +22,17 @@ const misleading = [
 ];
 
 /**
+ * A source may be a stranger's: a directory in it that is laid out as a bare repository has a configuration of its own,
+ * with commands in it, and is not to be taken for one (git-config, safe.bareRepository).
+ */
+const wary = [
+    "safe.bareRepository=explicit",
+    "core.fsmonitor=false",
+    "core.hooksPath=/dev/null",
+    "log.showSignature=false",
+];
+
+/**
  * Runs git in `directory` and waits. Synchronous on purpose: a Pulumi program exports its outputs from the module's top
  * level, and what it exports depends on the commit.
  *
@@ -29,7 +40,7 @@ const misleading = [
  */
 export function git(directory: string, args: readonly string[], environment: NodeJS.ProcessEnv = {}): GitResult {
     const inherited = Object.fromEntries(Object.entries(process.env).filter(([name]) => !misleading.includes(name)));
-    const result = spawnSync("git", ["-C", directory, ...args], {
+    const result = spawnSync("git", [...wary.flatMap((pair) => ["-c", pair]), "-C", directory, ...args], {
         encoding: "utf8",
         // Messages are matched below, so they must not be translated; no prompt may ever block a build's start.
         env: { ...inherited, LC_ALL: "C", GIT_TERMINAL_PROMPT: "0", GIT_OPTIONAL_LOCKS: "0", ...environment },

@@ -4,24 +4,38 @@ import * as path from "node:path";
 /** The names GNU make looks for, in its order (https://www.gnu.org/software/make/manual/make.html#Makefile-Names). */
 const makefileNames = ["GNUmakefile", "makefile", "Makefile"];
 
+/** A larger one is no text of a person's; in bytes. */
+const largestFile = 1024 ** 2;
+
 /** Whether a Makefile has a target; `unknown` where only make itself could tell. */
 export type Finding = "yes" | "no" | "unknown";
 
 /**
  * Looks for a rule for `target` in the directory's Makefile and the files it includes by plain names. Only reads: running
  * make, even with --dry-run, would run the `$(shell …)` of a tree that nobody has looked at. Hence `unknown` for a Makefile
- * that includes by pattern or variable, or makes its rules with variables, patterns or `eval`.
+ * that includes by pattern or variable or from outside of the directory, or makes its rules with variables, patterns or
+ * `eval`.
  */
 export function findTarget(directory: string, target: string): Finding {
     const first = makefileNames.map((name) => path.join(directory, name)).find((file) => fs.existsSync(file));
-    return first === undefined ? "no" : findInFile(first, directory, target, new Set());
+    return first === undefined ? "no" : findInFile(first, fs.realpathSync(directory), target, new Set());
 }
 
-function findInFile(file: string, directory: string, target: string, seen: Set<string>): Finding {
-    if (seen.has(file) || !fs.existsSync(file)) {
+/** @param directory without links */
+function findInFile(name: string, directory: string, target: string, seen: Set<string>): Finding {
+    if (!fs.existsSync(name)) {
+        return "no";
+    }
+    const file = fs.realpathSync(name);
+    if (seen.has(file)) {
         return "no";
     }
     seen.add(file);
+    // What is elsewhere on this machine is not the source's, and reading a device or a named pipe may never end.
+    const stat = fs.statSync(file);
+    if (!file.startsWith(path.join(directory, path.sep)) || !stat.isFile() || stat.size > largestFile) {
+        return "unknown";
+    }
     const lines = fs.readFileSync(file, "utf8").replace(/\\\n/g, " ").split("\n");
     const findings = lines.map((line) => findInLine(line, directory, target, seen));
     return strongest(findings);

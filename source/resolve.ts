@@ -80,13 +80,14 @@ function locate(directory: string): { readonly prefix: string } | undefined {
     const inside = lines.at(-1);
     const prefix = lines.length > 1 ? (lines[0] ?? "") : "";
     if (found.status !== 0 || inside !== "true") {
-        if (found.status !== 0 && !/not a git repository/.test(found.stderr)) {
-            throw new Error(`git in ${directory}: ${found.stderr.trim()}`);
-        }
-        if (found.status === 0) {
+        if (found.status === 0 || /cannot use bare repository/.test(found.stderr)) {
             throw new UserError(
-                `${directory} is a bare repository, or inside of a .git; give the directory of a checkout`,
+                `${directory} is a bare repository, or inside of a .git, or has one's layout; ` +
+                    "give the directory of a checkout",
             );
+        }
+        if (!/not a git repository/.test(found.stderr)) {
+            throw new Error(`git in ${directory}: ${found.stderr.trim()}`);
         }
         return undefined;
     }

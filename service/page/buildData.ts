@@ -5,10 +5,11 @@ import { Readable } from "node:stream";
 import { UserError } from "../../contract/errors";
 import { buildKey } from "../../contract/layout";
 import type { Artifact } from "../../contract/manifest";
+import { relativePath } from "../../contract/patterns";
 import type { PipelineResult } from "../../contract/pipeline";
 import type { BuildStore } from "../../launcher/store";
 import type { PipelineDefinition } from "../../pipeline/definition";
-import { readPipeline } from "../../pipeline/read";
+import { pipelineContent, readPipeline } from "../../pipeline/read";
 import type { BuildRecord } from "../build";
 import type { ServiceContext } from "../http/context";
 import { attemptLogPath } from "../log";
@@ -94,7 +95,10 @@ export function pipelineOf({ settings }: Data, build: BuildRecord): PipelineDefi
         return undefined;
     }
     try {
-        const content = fs.readFileSync(path.resolve(settings.projectDirectory, pipeline), "utf8");
+        const { projectDirectory } = settings;
+        // Callers can name what is in the project; any other path is of the operator's own triggers and watches.
+        const within = relativePath.test(pipeline) ? projectDirectory : undefined;
+        const content = pipelineContent(path.resolve(projectDirectory, pipeline), pipeline, within);
         const given: unknown =
             typeof pipelineVariables === "string" ? JSON.parse(pipelineVariables) : (pipelineVariables ?? {});
         return readPipeline(path.basename(pipeline), content, {

@@ -83,10 +83,13 @@ function soleDirectory(directory: string): string {
     return only?.isDirectory() && more.length === 0 ? path.join(directory, only.name) : directory;
 }
 
-/** What looks like a bare repository is one to git, with a configuration that could name commands (git-config, safe.bareRepository). */
+/**
+ * What looks like a bare repository is one to git, with a configuration that could name commands (git-config,
+ * safe.bareRepository); with a `commondir`, objects and refs may be elsewhere (gitrepository-layout).
+ */
 export function refuseRepository(directory: string): void {
     const names = new Set(fs.readdirSync(directory));
-    if (names.has("HEAD") && names.has("objects") && names.has("refs")) {
+    if (names.has("HEAD") && (names.has("commondir") || (names.has("objects") && names.has("refs")))) {
         throw new UserError("the source is a bare git repository; hand over its files, or the address of a git server");
     }
 }

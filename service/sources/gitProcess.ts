@@ -1,5 +1,7 @@
 import { spawn } from "node:child_process";
 
+import { UserError } from "../../contract/errors";
+import { sizeText } from "./byteLimit";
 import type { SourceLimits } from "./policy";
 
 /** How a git command ended. */
@@ -8,6 +10,9 @@ export interface GitEnd {
     readonly stdout: string;
     readonly stderr: string;
 }
+
+/** No answer is longer: half a million files are listed in some 60 MB. A small pack can hold a tree of any size. */
+const mostOutput = 128 * 1024 ** 2;
 
 /** Nothing of the service's own environment or of anybody's configuration reaches git. */
 export function runGit(
@@ -72,18 +77,33 @@ export function runGit(
             }
         };
         signal.addEventListener("abort", abort, { once: true });
-        let [stdout, stderr] = ["", ""];
-        child.stdout.setEncoding("utf8").on("data", (text: string) => (stdout += text));
+        const stdout: Buffer[] = [];
+        let [size, stderr] = [0, ""];
+        child.stdout.on("data", (bytes: Buffer) => {
+            size += bytes.length;
+            if (size <= mostOutput) {
+                stdout.push(bytes);
+            } else {
+                stdout.length = 0;
+                abort();
+            }
+        });
         child.stderr.setEncoding("utf8").on("data", (text: string) => (stderr = (stderr + text).slice(-8192)));
         child.once("error", reject);
         child.once("close", (code, ended) => {
             signal.removeEventListener("abort", abort);
             if (signal.aborted) {
                 reject(signal.reason as Error);
+            } else if (size > mostOutput) {
+                reject(
+                    new UserError(
+                        `git says more than ${sizeText(mostOutput)} of the source; it has too many files, or too long names`,
+                    ),
+                );
             } else {
                 resolve({
                     status: code ?? 1,
-                    stdout,
+                    stdout: Buffer.concat(stdout).toString("utf8"),
                     stderr: ended === "SIGXFSZ" ? "File size limit exceeded" : stderr,
                 });
             }

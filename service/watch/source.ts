@@ -1,7 +1,10 @@
+import * as fs from "node:fs";
 import * as path from "node:path";
 
+import { UserError } from "../../contract/errors";
 import type { BuildSecrets } from "../build";
 import type { SourceProvider } from "../sourceProvider";
+import { refuseRepository } from "../sources/archive";
 import { Clone } from "./clone";
 import type { WatchedRepository } from "./repository";
 
@@ -36,6 +39,23 @@ export function watchedSources(next: SourceProvider): SourceProvider {
         if (request.ref !== undefined && request.ref !== from.commit) {
             await clone.tag(directory, request.ref, from.commit);
         }
+        refuseRepositories(directory, from.directory);
         return { directory: path.join(directory, from.directory), ref: request.ref ?? from.commit };
     };
+}
+
+/** Git looks for a repository in a directory, and in all above it, before it comes to the working copy's own `.git`. */
+function refuseRepositories(top: string, inside: string): void {
+    const named = path.join(top, inside);
+    // A commit may have no such directory, or a file of its name: that is told of later, as for any source.
+    if (!fs.statSync(named, { throwIfNoEntry: false })?.isDirectory()) {
+        return;
+    }
+    const [root, real] = [fs.realpathSync(top), fs.realpathSync(named)];
+    if (real !== root && !real.startsWith(root + path.sep)) {
+        throw new UserError(`the directory ${inside} of the repository is a link that leads out of it`);
+    }
+    for (let directory = real; directory !== root; directory = path.dirname(directory)) {
+        refuseRepository(directory);
+    }
 }

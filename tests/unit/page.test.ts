@@ -1,6 +1,10 @@
 import * as assert from "node:assert/strict";
+import * as fs from "node:fs";
+import * as path from "node:path";
 
 import type { BuildRecord } from "../../service/build";
+import type { ServiceContext } from "../../service/http/context";
+import { pipelineOf } from "../../service/page/buildData";
 import { durationsOf } from "../../service/page/durations";
 import { durationText, sizeText } from "../../service/page/format";
 import { html, raw } from "../../service/page/html";
@@ -12,6 +16,7 @@ import { LogSearch } from "../../service/page/log/search";
 import type { Rgb } from "../../service/page/log/styles";
 import { contrast, hex, indexedColour, paneBackground, readable } from "../../service/page/log/styles";
 import { isFormOf, Sessions } from "../../service/page/sessions";
+import { TemporaryDirectory } from "../helpers/temporary";
 
 const escape = "\u001b";
 
@@ -218,6 +223,30 @@ describe("the markup of a page", () => {
             "1.0 MiB",
             "4.7 GiB",
         ]);
+    });
+
+    it("has a pipeline only from a file of the project, or of a trigger, and of a sensible size", () => {
+        const home = new TemporaryDirectory();
+        try {
+            const definition = "stages:\n  - name: s\n    steps:\n      - { name: one, command: make }\n";
+            home.file("outside.yaml", definition);
+            home.file("project/p.yaml", definition);
+            fs.symlinkSync("../outside.yaml", path.join(home.path, "project/link.yaml"));
+            const context = { settings: { projectDirectory: path.join(home.path, "project") } } as ServiceContext;
+            const stages = (pipeline: string) =>
+                pipelineOf(context, {
+                    ...{ id: "b1", state: "queued", caller: "x", stack: "x", kept: false, createdAt: "" },
+                    request: { kind: "build", source: "x", config: { pipeline }, labels: {} },
+                })?.stages.length;
+            assert.equal(stages("p.yaml"), 1);
+            assert.equal(stages("link.yaml"), undefined);
+            // As triggers name it: callers cannot.
+            assert.equal(stages(home.file("trigger.yaml", definition)), 1);
+            assert.equal(stages(home.file("large.yaml", `${definition}#${"x".repeat(1024 ** 2)}`)), undefined);
+            assert.equal(stages("/dev/null"), undefined);
+        } finally {
+            home.remove();
+        }
     });
 
     it("draws builds that have ended, the oldest first, and none where there is nothing to compare", () => {

@@ -8,9 +8,10 @@ import { parse, stringify } from "yaml";
 import { PipelineError } from "../../pipeline/definition";
 import { durationOf, secondsOf } from "../../pipeline/duration";
 import { planSteps } from "../../pipeline/plan";
-import { exampleBuild, readPipeline } from "../../pipeline/read";
+import { exampleBuild, pipelineContent, readPipeline, readPipelineFile } from "../../pipeline/read";
 import type { Recipe } from "../../pipeline/recipe";
 import { recipeOf } from "../../pipeline/recipe";
+import { TemporaryDirectory } from "../helpers/temporary";
 
 const root = path.join(__dirname, "../..");
 const schema = JSON.parse(fs.readFileSync(path.join(root, "pipeline/pipeline.schema.json"), "utf8")) as {
@@ -213,6 +214,31 @@ stages:
             assert.deepEqual(problemsOf(content), [], example);
             const [, relative = ""] = /yaml-language-server: \$schema=(\S+)/.exec(content) ?? [];
             assert.ok(fs.existsSync(path.resolve(path.dirname(file), relative)), relative);
+        }
+    });
+
+    it("is read from a regular file of a sensible size, and from nowhere else where a stranger names it", () => {
+        const home = new TemporaryDirectory();
+        try {
+            const inside = home.file("project/p.yaml", step(""));
+            const project = path.dirname(inside);
+            assert.equal(pipelineContent(inside, "p.yaml", project), step(""));
+            const outside = home.file("p.yaml", step(""));
+            const link = path.join(project, "link.yaml");
+            fs.symlinkSync(outside, link);
+            for (const file of [outside, link, `${project}/../p.yaml`]) {
+                assert.equal(pipelineContent(file, "p.yaml"), step(""));
+                assert.throws(() => pipelineContent(file, "p.yaml", project), {
+                    name: "UserError",
+                    message: "the pipeline p.yaml cannot be read: it is outside of the project",
+                });
+            }
+            const readFile = (file: string) => readPipelineFile(file, { builtIn: exampleBuild, given: {} });
+            assert.throws(() => readFile("/dev/null"), /cannot be read: it is no regular file$/);
+            const large = home.file("large.yaml", `${step("")}\n#${"x".repeat(1024 ** 2)}`);
+            assert.throws(() => readFile(large), /it has \d+ bytes; at most 1048576 may be$/);
+        } finally {
+            home.remove();
         }
     });
 

@@ -192,6 +192,22 @@ describe("the source of a build", () => {
                 () => resolve({ source: path.join(repository.path, ".git") }),
                 /bare repository, or inside of a \.git/,
             );
+            repository.git("clone", "--quiet", "--bare", repository.path, path.join(project.path, "bare.git"));
+            refused(() => resolve({ source: "bare.git" }), /bare\.git is a bare repository, or .*; give the directory/);
+        });
+        it("when it has the layout of one, and no command of its configuration is run", () => {
+            repository.commit();
+            repository.git("clone", "--quiet", "--bare", repository.path, path.join(project.path, "tree"));
+            const ran = path.join(project.path, "ran");
+            project.file(
+                "tree/config",
+                `[core]\nrepositoryformatversion = 0\nbare = false\nworktree = .\nfsmonitor = touch ${ran}; false\n`,
+            );
+            project.file("tree/sub/Makefile", "build:\n");
+            for (const source of ["tree", "tree/sub"]) {
+                refused(() => resolve({ source }), /has one's layout; give the directory of a checkout/);
+            }
+            assert.equal(fs.existsSync(ran), false);
         });
         it("when a repository in it would be left out", () => {
             const plain = new TemporaryDirectory();
@@ -383,6 +399,23 @@ describe("the targets of a Makefile", () => {
         assert.equal(found("%:\n\ttrue\n"), "unknown");
         assert.equal(found("$(eval $(call rule,build))\n"), "unknown");
         assert.equal(found("include mk/*.mk\nbuild:\n"), "yes");
+    });
+    it("are unknown where a file is not the source's, or no text of a person's", () => {
+        const outside = new TemporaryDirectory();
+        try {
+            const rules = outside.file("rules.mk", "build:\n");
+            assert.equal(found(`include ${rules}\n`), "unknown");
+            assert.equal(found(`include ../${path.basename(outside.path)}/rules.mk\n`), "unknown");
+            fs.symlinkSync(rules, path.join(directory.path, "link.mk"));
+            assert.equal(found("include link.mk\n"), "unknown");
+            directory.file("large.mk", `build:\n${"#".repeat(1024 ** 2)}`);
+            assert.equal(found("include large.mk\n"), "unknown");
+            assert.equal(found("include .\n"), "unknown", "no regular file");
+            directory.file("sub/rules.mk", "build:\n");
+            assert.equal(found(`include ${directory.path}/sub/../sub/rules.mk\n`), "yes");
+        } finally {
+            outside.remove();
+        }
     });
     it("of files that include each other end", () => {
         directory.file("more.mk", "include Makefile\n");

@@ -168,6 +168,12 @@ describe("archives of sources", () => {
             { name: "refs/x" },
         );
         await assert.rejects(unpack(await bare), /bare git repository/);
+        const linked = tarOf(
+            { name: "HEAD", content: "ref: refs/heads/main" },
+            { name: "commondir", content: "elsewhere" },
+            { name: "config.worktree", content: "[core]\n\tfsmonitor = touch /tmp/owned" },
+        );
+        await assert.rejects(unpack(await linked), /bare git repository/);
     });
 
     it("ends at its limits: bytes, files, a bomb", async () => {

@@ -7,7 +7,9 @@ import type { AddressInfo } from "node:net";
 import * as path from "node:path";
 import { Readable } from "node:stream";
 
+import { UserError } from "../../contract/errors";
 import type { Resolve } from "../../service/sources/addresses";
+import { runGit } from "../../service/sources/gitProcess";
 import { defaultSourceLimits } from "../../service/sources/policy";
 import { prepareSource, type SourceTools } from "../../service/sources/prepare";
 import { Uploads } from "../../service/sources/uploads";
@@ -416,6 +418,18 @@ describe("the sources of a service's builds", () => {
             await remote.push(repository, "repo");
             await refused(address, /sends is larger than 1 MiB/, {}, "main");
         });
+    });
+
+    it("ends git when it says more than any source's listing has", async () => {
+        const flood = ["-c", "alias.flood=!head -c 200000000 /dev/zero", "flood"];
+        await assert.rejects(
+            runGit(flood, scratch.path, [], here.limits, AbortSignal.timeout(20_000)),
+            (error: Error) => {
+                assert.ok(error instanceof UserError, String(error));
+                assert.match(error.message, /^git says more than 128 MiB of the source/);
+                return true;
+            },
+        );
     });
 
     function* endless() {

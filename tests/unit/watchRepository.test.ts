@@ -4,11 +4,13 @@ import * as path from "node:path";
 
 import { UserError } from "../../contract/errors";
 import { resolveSource } from "../../source/resolve";
+import type { BuildRequest } from "../../service/build";
 import { Clone } from "../../service/watch/clone";
 import { runGit } from "../../service/watch/git";
 import { parsePattern } from "../../service/watch/patterns";
 import { listRefs, watchedRefs } from "../../service/watch/refs";
 import { locateRepository } from "../../service/watch/repository";
+import { cloneSecret, watchedSources } from "../../service/watch/source";
 import { readWatched } from "../../service/watch/watchFile";
 import { GitServer } from "../helpers/gitServer";
 import { TemporaryDirectory, TemporaryRepository } from "../helpers/temporary";
@@ -314,6 +316,36 @@ describe("a file of watched repositories", () => {
         ] as const) {
             await refused(readWatched([directory.file("watch.yaml", content)], "/"), why);
         }
+    });
+});
+
+describe("the source of a watched repository's build", () => {
+    it("is a directory of the commit, but none outside of it or that git would take for a repository", async () => {
+        const repository = repositoryOf();
+        repository.file("sub/dir/file", "x");
+        repository.file("bare/HEAD", "ref: refs/heads/main\n");
+        repository.file("bare/commondir", "../elsewhere\n");
+        repository.file("bare/dir/file", "x");
+        fs.symlinkSync("bare/dir", path.join(repository.path, "link"));
+        fs.symlinkSync(directoryOf().path, path.join(repository.path, "out"));
+        repository.commit();
+        const clone = new Clone(directoryOf().path, { address: repository.path, local: true });
+        await clone.fetch(["refs/heads/main"]);
+        const commit = await clone.commitOf("refs/heads/main");
+        const provide = watchedSources(() => assert.fail("it is the watcher's"));
+        const sourceIn = async (directory: string) => {
+            const [watched] = await readWatched([`${repository.path}^main`], "/");
+            assert.ok(watched);
+            const secrets = cloneSecret({ ...watched, directory }, clone, commit);
+            const request = { source: repository.path, config: {}, labels: {} } as BuildRequest;
+            return provide(request, secrets, directoryOf().path, AbortSignal.timeout(20_000));
+        };
+        assert.ok(fs.existsSync(path.join((await sourceIn("sub/dir")).directory, "file")));
+        assert.equal(path.basename((await sourceIn("none")).directory), "none");
+        await refused(sourceIn("bare"), /bare git repository/);
+        await refused(sourceIn("bare/dir"), /bare git repository/);
+        await refused(sourceIn("link"), /bare git repository/);
+        await refused(sourceIn("out"), /^the directory out of the repository is a link that leads out of it$/);
     });
 });
 
