@@ -82,6 +82,7 @@ describe("a stack of images alone", () => {
             [{ imageTags: '["x"]' }, /imageTags is for imageOnly/],
             [{ imageOnly: "yes" }, /imageOnly must be true or false/],
             [{ imageOnly: "true", imageTags: '["a b"]' }, /each of imageTags must be a tag/],
+            [{ imageOnly: "true", imageBuilder: "cluster" }, /imageOnly is not for imageBuilder cluster/],
             [{ buildArgs: '{"A B":"x"}' }, /buildArgs has `A B`/],
             [{ buildArgs: "[]" }, /buildArgs must be an object/],
             [{ imageLabels: '{"x\\n":"y"}' }, /imageLabels has/],
