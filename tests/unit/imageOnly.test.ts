@@ -20,9 +20,10 @@ describe("a stack of images alone", () => {
     afterEach(() => repository.remove());
 
     const own = { kubeContext: "c", registry: "r.example/team", blobEndpoint: "https://blobs.example" };
-    const run = async (config: Record<string, string>) =>
+    const run = async (config: Record<string, string>, environment: NodeJS.ProcessEnv = {}) =>
         runProgram({
             program: "main",
+            environment,
             config: { ...own, imageOnly: "true", source: repository.path, ...config },
             secretKeys: ["registryPassword"],
         });
@@ -55,6 +56,14 @@ describe("a stack of images alone", () => {
         assert.ok(images.every(({ secrets }) => secrets.some((secret) => secret.startsWith("registry"))));
         assert.equal(outputs["buildTag"], tag);
         assert.deepEqual(outputs["tags"], ["1.7", "latest"]);
+    });
+
+    it("is the same for a run that is taken up again by another process", async () => {
+        const { one } = await run({ noCache: "true" }, { KE1_RUN_ID: "a-service's-build" });
+        assert.equal(
+            (one(image) as { build: { args: Record<string, string> } }).build.args["KE1_NO_CACHE"],
+            "a-service's-build",
+        );
     });
 
     it("has the BUILD_TAG where no tags are given, and wants no Makefile", async () => {
