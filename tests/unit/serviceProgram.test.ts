@@ -203,10 +203,11 @@ describe("the program of a service", () => {
         ["spawn", "--spawn"],
     ]) {
         it(`is ${command}, which nobody calls, with the same rights`, async () => {
-            const other = await service({ command, tokens: [], parallel: 1, arguments: ["--interval", "30"] });
+            const other = await service({ command, parallel: 1, arguments: ["--interval", "30"] });
             const begin = [command, "--stack", "service", "--data", "/data/service", atOnce, "1"];
             assert.deepEqual(serve(other).args.slice(0, begin.length), begin);
             assert.deepEqual(serve(other).args.slice(-2), ["--interval", "30"]);
+            assert.equal((serve(other).args as string[]).includes("--tokens"), false);
             assert.equal(serve(other).livenessProbe, undefined);
             assert.deepEqual(other.all("kubernetes:core/v1:Service"), []);
             assert.deepEqual(other.one("kubernetes:rbac.authorization.k8s.io/v1:Role").rules, slotRules);
