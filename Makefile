@@ -9,7 +9,7 @@ NODE := $(NODE_BIN)/node
 BIN := node_modules/.bin
 export PATH := $(CURDIR)/$(NODE_BIN):$(PATH)
 
-TS_SOURCES := $(wildcard admission/*.ts cli/*.ts components/*.ts config.ts config/*.ts contract/*.ts engine/*.ts engine/*/*.ts engine/*/*/*.ts launcher/*.ts launcher/*/*.ts pipeline/*.ts pipeline/*.json platform/*.ts service/*.ts service/*/*.ts service/*/*/*.ts source/*.ts)
+TS_SOURCES := $(wildcard admission/*.ts cli/*.ts components/*.ts components/*/*.ts config.ts config/*.ts contract/*.ts engine/*.ts engine/*/*.ts engine/*/*/*.ts launcher/*.ts launcher/*/*.ts pipeline/*.ts pipeline/*.json platform/*.ts service/*.ts service/*/*.ts service/*/*/*.ts source/*.ts)
 GO_SOURCES := $(shell find exporter -name '*.go' -not -name '*_test.go') exporter/go.mod exporter/go.sum
 
 .PHONY: all help
@@ -53,7 +53,10 @@ dist/relay.js: node_modules/.stamp cli/relay.ts
 .PHONY: service-image
 service-image: service/image/ke1.tar ## what the image of a service in the cluster is made of (docs/service-cluster.md)
 
-service/image/ke1.tar: dist/ke1.js dist/relay.js $(TS_SOURCES) $(wildcard *.ts mirror/*.sh) service/packImage.ts package-lock.json
+# What service/packImage.ts packs beside what it finds by imports.
+PACKED := bin/ke1 Pulumi.yaml package.json package-lock.json tsconfig.json exporter/wrapper/wrap.sh $(wildcard mirror/*)
+
+service/image/ke1.tar: dist/ke1.js dist/relay.js $(TS_SOURCES) $(wildcard *.ts) $(PACKED)
 	@$(NODE) -r ts-node/register/transpile-only service/packImage.ts
 
 # --- builds ---------------------------------------------------------------------------------------------------------

@@ -157,6 +157,8 @@ export function readSettings(
         artifactDirectory: readArtifactDirectory(read),
         imageName: read.matching("imageName", "ke-1-build", repositoryName, "a repository name: lower case, no tag"),
         exporterImage: read.matching("exporterImage", "", digestReference, "an image by digest: repository@sha256:…"),
+        // Before what an image builder needs is looked for, which a service's builds cannot have.
+        preparedNamespace: readPrepared(read),
         imageBuilder: readImageBuilderSettings(read, {
             ...{ namespace, registry: where.registry },
             ...{ ownCluster: target === "azure" || hasOwnCluster(read), ownRegistry: read.text("registry") !== "" },
@@ -164,7 +166,6 @@ export function readSettings(
         namespace,
         createNamespace: read.flag("createNamespace", true),
         service: readService(read, { onPlatform: target === "local" && !hasOwnCluster(read), namespace }),
-        preparedNamespace: readPrepared(read),
         imagePullSecret: read.matching("imagePullSecret", "", dnsLabel, "the name of a Secret in the namespace"),
         blobContainer: read.matching("blobContainer", "ke-1-builds", containerName, "3 to 63 of a-z, 0-9 and single -"),
         launchers: readLaunchers(read, target),

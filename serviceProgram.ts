@@ -15,7 +15,7 @@ import { UserError } from "./contract/errors";
 
 /*
  * The program of a stack that has `service` in its configuration: a service in the cluster, instead of builds
- * (docs/service.md).
+ * (docs/service-cluster.md).
  */
 
 const { settings, credentials, service } = orRunError(() => {

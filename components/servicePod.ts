@@ -173,7 +173,8 @@ function commandLine(args: ServicePodArgs): pulumi.Input<string>[] {
         ...[args.command === "spawn" ? "--spawn" : "--parallel", String(args.parallel)],
         ...args.slots.flatMap((slot) => ["--namespace", slot]),
         ...(isServed ? ["--listen", "0.0.0.0", "--port", String(args.port)] : []),
-        ...(args.tokens.length > 0 ? ["--tokens", `${places.settings}/tokens`] : []),
+        // Nobody calls the others, and they have no such option.
+        ...(isServed && args.tokens.length > 0 ? ["--tokens", `${places.settings}/tokens`] : []),
         ...args.arguments,
     ];
 }

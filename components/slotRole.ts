@@ -9,8 +9,8 @@ interface PolicyRule {
 
 /**
  * All that a service may do in the cluster, and only in its builds' namespaces: what `ke1 up`, `cancel` and `destroy` ask
- * of a namespace that was prepared for them. docs/service.md has it as a table, and a test compares it with what the
- * cluster says.
+ * of a namespace that was prepared for them. docs/service-cluster.md has it as a table, and a test compares it with
+ * what the cluster says.
  */
 export const slotRules: readonly PolicyRule[] = [
     { apiGroups: ["batch"], resources: ["jobs"], verbs: ["create", "delete", "get", "list", "patch", "watch"] },

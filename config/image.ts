@@ -39,6 +39,11 @@ export function readImageSettings(read: Reader): ImageSettings {
             "image names an image that is there, which imageTags cannot give a tag; leave one of them out",
         );
     }
+    if (imageOnly && read.text("imageBuilder") === "cluster") {
+        throw new UserError(
+            "imageOnly is not for imageBuilder cluster: such a stack has no cluster, and Docker builds it",
+        );
+    }
     return {
         imageOnly,
         imageTags,

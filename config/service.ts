@@ -74,6 +74,9 @@ const notForBuilds = new Set([
     ...["registry", "blobEndpoint", "blobContainer", "exporterImage"],
 ]);
 
+/** What takes more than Jobs in a build's namespace, or a namespace beside it. */
+const notInSlot = ["dependencies", "needs", "imageBuilder"] as const;
+
 /** Whether a stack is a service, and not builds: Pulumi.yaml has an empty map for the others. */
 export function isService(config: ConfigSource): boolean {
     return !["", "{}"].includes((config.get("service") ?? "").trim());
@@ -163,6 +166,10 @@ export function readPrepared(read: Reader): boolean {
     if (read.flag("createNamespace", true)) {
         throw new UserError("preparedNamespace is for a namespace that is there; set createNamespace to false too");
     }
+    const needsMore = notInSlot.find((key) => isMoreThanJob(key, read.text(key)));
+    if (needsMore !== undefined) {
+        throw new UserError(`${needsMore} is set where preparedNamespace is: ${onlyJobs}; leave it out`);
+    }
     const notHere = [
         ...["mirrors", "launchers"].filter((key) => read.list(key).length > 0),
         ...["pullUsername", "lokiUrl", "elasticsearchUrl"].filter((key) => read.text(key) !== ""),
@@ -186,11 +193,25 @@ function reachedOf(text: string): Reached {
     return { cidr, port: Number(port) };
 }
 
+const onlyJobs = "in a namespace of a service's builds there are only their Jobs";
+
+/** @param text as the configuration has it: a map or a list is JSON */
+function isMoreThanJob(key: (typeof notInSlot)[number], text: string): boolean {
+    return key === "imageBuilder" ? text === "cluster" : !/^\s*(\{\s*\}|\[\s*\])?\s*$/.test(text);
+}
+
 function buildsOf(given: unknown): Readonly<Record<string, unknown>> {
     const builds = given === undefined ? {} : objectOf("service.builds", JSON.stringify(given));
     const decided = Object.keys(builds).find((key) => notForBuilds.has(key.replace(/^ke-1-build:/, "")));
     if (decided !== undefined) {
         throw new UserError(`service.builds has ${decided}, which the service's stack decides; leave it out`);
+    }
+    const more = Object.entries(builds).find(([name, value]) => {
+        const key = notInSlot.find((each) => each === name.replace(/^ke-1-build:/, ""));
+        return key !== undefined && isMoreThanJob(key, typeof value === "string" ? value : JSON.stringify(value));
+    });
+    if (more !== undefined) {
+        throw new UserError(`service.builds has ${more[0]}, but ${onlyJobs}; leave it out`);
     }
     return builds;
 }

@@ -25,6 +25,8 @@ export class HeldDependencies {
     private readonly apps: AppsV1Api;
     private readonly core: CoreV1Api;
     private renewal: NodeJS.Timeout | undefined;
+    /** The renewal that is under way, or was the last. */
+    private renewed: Promise<void> = Promise.resolve();
 
     public constructor(
         cluster: Cluster,
@@ -44,13 +46,17 @@ export class HeldDependencies {
      */
     public async acquire(signal: AbortSignal): Promise<void> {
         await Promise.all(this.names.map(async (name) => this.change(name, true)));
-        this.renewal = setInterval(() => void this.renew(), renewalInterval);
+        this.renewal = setInterval(() => {
+            this.renewed = this.renewed.then(async () => this.renew());
+        }, renewalInterval);
         await Promise.all(this.names.map(async (name) => this.ready(name, signal)));
     }
 
     /** Gives them back, however the build has ended. */
     public async release(): Promise<void> {
         clearInterval(this.renewal);
+        // Else it could take again what has been given back, for a minute.
+        await this.renewed;
         for (const name of this.names) {
             try {
                 const left = await this.change(name, false);

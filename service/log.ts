@@ -28,14 +28,18 @@ export async function attemptLogPath(store: BuildStore, { buildTag }: BuildRecor
     return newest?.started && `${key}/${newest.started.log}`;
 }
 
-/** What a build's launcher has printed from a byte on: the log of an image that is all there is to be built. */
-export function launcherLog(file: string, offset: number): Buffer {
+/**
+ * What a build's launcher has printed from a byte on: the log of an image that is all there is to be built, and of a pipeline.
+ *
+ * @param limit at most this much, in bytes
+ */
+export function launcherLog(file: string, offset: number, limit = logLimit): Buffer {
     if (!fs.existsSync(file)) {
         return Buffer.alloc(0);
     }
     const descriptor = fs.openSync(file, "r");
     try {
-        const bytes = Buffer.alloc(Math.min(logLimit, Math.max(0, fs.fstatSync(descriptor).size - offset)));
+        const bytes = Buffer.alloc(Math.min(limit, Math.max(0, fs.fstatSync(descriptor).size - offset)));
         return bytes.subarray(0, fs.readSync(descriptor, bytes, 0, bytes.length, offset));
     } finally {
         fs.closeSync(descriptor);

@@ -13,7 +13,7 @@ import { buildSync } from "esbuild";
 const root = path.resolve(__dirname, "..");
 const archive = path.join(__dirname, "image", "ke1.tar");
 
-/** Read by the program or the command when they run; all else of the program is found by its imports. */
+/** Read by the program or the command when they run (PACKED in Makefile); all else of the program is found by its imports. */
 const alsoRead = ["bin/ke1", "Pulumi.yaml", "package.json", "tsconfig.json", "exporter/wrapper/wrap.sh"];
 const alsoReadOf = ["mirror"];
 /** Loaded by name: the SDK compiles the program with these, and `bin/ke1` is run by that Node.js. */
@@ -111,6 +111,9 @@ function main(): void {
     const before = fs.existsSync(archive) ? digestOf(archive) : "";
     if (digestOf(part) === before) {
         fs.rmSync(part);
+        // Or `make` would pack it anew each time.
+        const now = new Date();
+        fs.utimesSync(archive, now, now);
         return;
     }
     fs.renameSync(part, archive);

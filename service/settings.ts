@@ -28,5 +28,5 @@ export interface ServiceSettings {
     readonly ke1: readonly [string, ...string[]];
 }
 
-/** Seed 002's figures: 4 builds at once, 20 minutes each. */
+/** The build shuttle's figures: 4 builds at once, 20 minutes each. */
 export const serviceDefaults = { parallel: 4, timeoutSeconds: 20 * 60, port: 9000 } as const;

@@ -1,9 +1,11 @@
 import { UserError } from "../contract/errors";
 import type { BuildRecord, BuildRequest, BuildSecrets } from "./build";
 import { credentialSecrets } from "./imageRequest";
+import { checkCallback } from "./notify/callbacks";
+import { kafkaHosts } from "./notify/settings";
 import { parseImageName, parseSource } from "./sources/location";
 
-/** What the clients of seed 002's service send it (docs/shuttle.md). All else in it is passed over. */
+/** What the clients of the build shuttle send it (docs/shuttle.md). All else in it is passed over. */
 export interface ShuttlePayload {
     readonly sources?: unknown;
     readonly app?: unknown;
@@ -56,8 +58,11 @@ export function shuttleRequest(payload: ShuttlePayload): {
     if (callback !== "" && !/^https?:$/.test(URL.canParse(callback) ? new URL(callback).protocol : "")) {
         throw new UserError("Bad Request - callback is no http or https address.");
     }
+    if (callback !== "") {
+        checkCallback(callback);
+    }
     const callbackAuth = text(payload.callback_auth);
-    const kafkaHosts = hosts(payload.kafka_hosts);
+    const brokers = kafkaHosts(hosts(payload.kafka_hosts), "`kafka_hosts`");
     return {
         request: {
             kind: "image",
@@ -74,7 +79,7 @@ export function shuttleRequest(payload: ShuttlePayload): {
             },
             labels,
             ...(callback === "" ? {} : { callback }),
-            ...(kafkaHosts.length === 0 ? {} : { kafkaHosts }),
+            ...(brokers.length === 0 ? {} : { kafkaHosts: brokers }),
         },
         secrets: {
             ...(callbackAuth === "" ? {} : { callback_auth: callbackAuth }),

@@ -4,7 +4,7 @@ import * as path from "node:path";
 
 import type { ImageSettings } from "../config/image";
 import { UserError } from "../contract/errors";
-import { cacheArgument, withArguments } from "./dockerfile";
+import { argumentNames, withArguments } from "./dockerfile";
 import { findTarget } from "./makefile";
 import { imageLabels, withLabels } from "./imageLabels";
 import type { ResolvedSource } from "./resolve";
@@ -36,7 +36,7 @@ export function prepareBuildContext(
 ): BuildContext {
     const contexts = path.join(projectDirectory, ".ke1", "contexts");
     const labels = { ...imageLabels(source), ...image.imageLabels };
-    const args = [...Object.keys(image.buildArgs), ...(image.noCache ? [cacheArgument] : [])];
+    const args = argumentNames(image);
     const labelsHash = createHash("sha256")
         .update(JSON.stringify([dockerfile, labels, ...(args.length === 0 ? [] : [args])]))
         .digest("hex")

@@ -4,6 +4,7 @@ import * as path from "node:path";
 
 import type { SourceSettings } from "../config";
 import { UserError } from "../contract/errors";
+import { argumentNames, withArguments } from "./dockerfile";
 import { git } from "./git";
 import { mirrorName, parseRemote } from "./remote";
 import type { ResolvedSource } from "./resolve";
@@ -36,7 +37,7 @@ export interface CheckoutPlan {
  */
 export function planCheckout(
     source: ResolvedSource,
-    settings: Pick<SourceSettings, "source" | "remote" | "toolchainDockerfile" | "image">,
+    settings: Pick<SourceSettings, "source" | "remote" | "toolchainDockerfile" | "image" | "buildArgs" | "noCache">,
     projectDirectory: string,
 ): CheckoutPlan {
     const directory = path.resolve(projectDirectory, settings.source);
@@ -77,22 +78,28 @@ function unpushed(directory: string, commit: string): readonly string[] {
         : [];
 }
 
-/** A directory with the Dockerfile and nothing else: the image is the same for all commits that have the same one. */
+/**
+ * A directory with the Dockerfile and nothing else: the image is the same for all commits that have the same one, and are
+ * given the same arguments. It is the image's tag too, which is why their values are in its name.
+ */
 function toolchainContext(
     directory: string,
     source: ResolvedSource,
-    { toolchainDockerfile }: Pick<SourceSettings, "toolchainDockerfile">,
+    settings: Pick<SourceSettings, "toolchainDockerfile" | "buildArgs" | "noCache">,
     projectDirectory: string,
 ): string {
+    const { toolchainDockerfile, buildArgs } = settings;
     const file = git(directory, ["show", `${source.commit ?? ""}:${source.prefix}${toolchainDockerfile}`]);
     if (file.status !== 0) {
         throw new UserError(`${source.buildTag} has no ${toolchainDockerfile}; add it, or set image to a toolchain`);
     }
-    const hash = createHash("sha256").update(file.stdout).digest("hex").slice(0, 12);
+    const dockerfile = withArguments(file.stdout, argumentNames(settings));
+    const values = Object.keys(buildArgs).length === 0 ? "" : JSON.stringify(buildArgs);
+    const hash = createHash("sha256").update(dockerfile).update(values).digest("hex").slice(0, 12);
     const context = path.join(projectDirectory, ".ke1", "contexts", `toolchain-${hash}`);
     fs.mkdirSync(context, { recursive: true });
     const partial = path.join(context, `.Dockerfile-${process.pid}`);
-    fs.writeFileSync(partial, file.stdout);
+    fs.writeFileSync(partial, dockerfile);
     fs.renameSync(partial, path.join(context, "Dockerfile"));
     return path.relative(projectDirectory, context);
 }

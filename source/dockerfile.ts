@@ -1,5 +1,12 @@
+import type { ImageSettings } from "../config/image";
+
 /** Without a use of its own: a value that changes makes the builder run again what comes after it. */
 export const cacheArgument = "KE1_NO_CACHE";
+
+/** The names of the arguments that an image is given beside what its Dockerfile declares itself. */
+export function argumentNames({ buildArgs, noCache }: Pick<ImageSettings, "buildArgs" | "noCache">): readonly string[] {
+    return [...Object.keys(buildArgs), ...(noCache ? [cacheArgument] : [])];
+}
 
 /**
  * A Dockerfile that declares these arguments in each of its stages, right after `FROM`

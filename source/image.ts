@@ -4,8 +4,16 @@ import type { Settings } from "../config";
 import { cacheArgument } from "./dockerfile";
 import type { BuildPlan } from "./plan";
 
-/** The same for all images of one run: of two names of one image, the second is there already. */
-const runId = randomUUID();
+/** For a run that nobody has named. */
+const ownRunId = randomUUID();
+
+/**
+ * The same for all images of one run: of two names of one image, the second is there already. A service names its builds'
+ * runs: one that is taken up again, in another process, has the image that it had.
+ */
+function runId(): string {
+    return process.env["KE1_RUN_ID"] || ownRunId;
+}
 
 /** What the image of one build is made of. */
 export interface ImagePlan {
@@ -31,7 +39,7 @@ export function planToolchain(settings: Settings, plan: BuildPlan): ImagePlan | 
         imageName: `${settings.registry}/${settings.imageName}-toolchain:${plan.context.replace(/^.*-/, "")}`,
         context: plan.context,
         dockerfile: "Dockerfile",
-        buildArgs: settings.baseImage === "" ? {} : { BASE_IMAGE: settings.baseImage },
+        buildArgs: givenArguments(settings),
     };
 }
 
@@ -43,9 +51,16 @@ export function planImage(settings: Settings, plan: BuildPlan): ImagePlan {
         buildArgs: {
             BUILD_TAG: plan.buildTag,
             SOURCE_DATE_EPOCH: String(plan.sourceDateEpoch),
-            ...(settings.baseImage === "" ? {} : { BASE_IMAGE: settings.baseImage }),
-            ...settings.buildArgs,
-            ...(settings.noCache ? { [cacheArgument]: runId } : {}),
+            ...givenArguments(settings),
         },
+    };
+}
+
+/** What the configuration says, of a commit's image and of a toolchain's. */
+function givenArguments({ baseImage, buildArgs, noCache }: Settings): Readonly<Record<string, string>> {
+    return {
+        ...(baseImage === "" ? {} : { BASE_IMAGE: baseImage }),
+        ...buildArgs,
+        ...(noCache ? { [cacheArgument]: runId() } : {}),
     };
 }

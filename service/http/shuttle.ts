@@ -25,7 +25,7 @@ const answers = { 200: status, "4xx": { ...status, additionalProperties: true } 
 const anybody: Caller = { name: "shuttle", scopes: new Set(["builds:write"]) };
 
 /**
- * The paths and payloads of seed 002's service, as they are (docs/shuttle.md): its builds are those of `/v1/builds` with
+ * The paths and payloads of the build shuttle, as they are (docs/shuttle.md): its builds are those of `/v1/builds` with
  * `kind: image`.
  *
  * @param isOpen lets in whoever is on this machine without a token, as the clients of the original have none
@@ -167,12 +167,16 @@ function mayEnd({ name, scopes }: Caller, { caller }: BuildRecord): boolean {
     return scopes.has("admin") || name === caller;
 }
 
-/** Of this machine, to this machine by its own name: no web page that a browser here shows can ask under another. */
+/**
+ * Of this machine, to this machine by its own name: no web page that a browser here shows can ask under another. What a proxy
+ * here has passed on comes from this machine too, whoever sent it: those that say so are not believed.
+ */
 function isLocalWithoutToken(request: FastifyRequest): boolean {
     const host = request.hostname.replace(/^\[|\]$|:\d+$/g, "");
     const isLoopback = (address: string) => address === "::1" || /^(::ffff:)?127\./.test(address);
     return (
         request.headers.authorization === undefined &&
+        !Object.keys(request.headers).some((name) => /^(forwarded|via|x-forwarded-.*)$/.test(name)) &&
         isLoopback(request.ip) &&
         (isIP(host) === 0 ? host === "localhost" : isLoopback(host))
     );

@@ -107,7 +107,8 @@ export class KafkaEvents {
                 this.handle(event);
             }
         }
-        if (this.cursor !== before && this.followed.size > 0) {
+        // Also where nobody is told: who is from now on wants no builds of before.
+        if (this.cursor !== before) {
             this.database
                 .prepare("INSERT INTO kafka_cursor VALUES (1, ?) ON CONFLICT DO UPDATE SET seq = excluded.seq")
                 .run(this.cursor);

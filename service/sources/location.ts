@@ -160,7 +160,7 @@ function decoded(text: string): string {
     }
 }
 
-/** RFC 2397, and `data:base64,` without a media type's comma, as seed 002's clients write it. */
+/** RFC 2397, and `data:base64,` without a media type's comma, as the build shuttle's clients write it. */
 function dataOf(text: string): Buffer {
     const [, head = "", content = ""] = /^data:([^,]*),(.*)$/is.exec(text) ?? [];
     if (!/(^|;)base64$/i.test(head)) {

@@ -50,7 +50,10 @@ export function uploadsDirectory({ dataDirectory }: Pick<ServiceSettings, "dataD
     return path.join(dataDirectory, "uploads");
 }
 
-/** Whoever asks says where the image is pushed to: that is an address like any other. */
+/**
+ * Whoever asks says where the image is pushed to: that is an address like any other. Where Docker pushes, it looks up the name
+ * anew, so that this is judged of the name, and not of what is connected to (docs/service.md).
+ */
 async function checkTarget({ config }: BuildRequest, guard: AddressGuard): Promise<void> {
     const { registry } = config;
     if (typeof registry === "string") {

@@ -1,12 +1,10 @@
-import * as fs from "node:fs";
-
 import { messageOf } from "../../contract/errors";
 import { buildKey, layout } from "../../contract/layout";
 import type { Artifact } from "../../contract/manifest";
 import type { BuildStore } from "../../launcher/store";
 import type { BuildRecord, BuildRequest } from "../build";
 import { isFinal } from "../build";
-import { attemptLogPath } from "../log";
+import { attemptLogPath, launcherLog } from "../log";
 import type { BuildQueue } from "../queue";
 import { jobLabel } from "./jobRequest";
 
@@ -87,13 +85,13 @@ export class JobBuilds {
             return this.launcherLog(record);
         }
         const store = this.storeOf(record);
-        return store && attemptLogPath(store, record).catch(undefinedWhereMissing);
+        return store && attemptLogPath(store, record);
     }
 
     /** A log from a byte on, as far as it is there, and not too much of it at once. */
     public async log(record: BuildRecord, name: string, offset: number): Promise<Buffer> {
         if (isPipeline(record)) {
-            return tail(name, offset);
+            return launcherLog(name, offset, readLimit);
         }
         return (await this.storeOf(record)?.bytes(name, offset, readLimit)) ?? Buffer.alloc(0);
     }
@@ -131,26 +129,6 @@ export class JobBuilds {
     }
 }
 
-/** The first build of a stack makes the store's container. */
-function undefinedWhereMissing(error: unknown): undefined {
-    if ((error as { statusCode?: unknown }).statusCode !== 404) {
-        throw error;
-    }
-}
-
 function isPipeline({ request }: BuildRecord): boolean {
     return request.config["pipeline"] !== undefined;
-}
-
-function tail(file: string, offset: number): Buffer {
-    if (!fs.existsSync(file)) {
-        return Buffer.alloc(0);
-    }
-    const descriptor = fs.openSync(file, "r");
-    try {
-        const bytes = Buffer.alloc(Math.min(readLimit, Math.max(0, fs.fstatSync(descriptor).size - offset)));
-        return bytes.subarray(0, fs.readSync(descriptor, bytes, 0, bytes.length, offset));
-    } finally {
-        fs.closeSync(descriptor);
-    }
 }

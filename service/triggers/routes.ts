@@ -1,10 +1,9 @@
-import { createHmac, timingSafeEqual } from "node:crypto";
-
 import type { FastifyInstance } from "fastify";
 
 import { problem } from "../http/auth";
 import type { ServiceContext } from "../http/context";
 import { refusals } from "../http/schemas";
+import { isSigned } from "../http/webhooks";
 import { repositoriesOfEnvelope, repositoryOfPackage } from "./notification";
 import type { Triggers } from "./triggers";
 
@@ -64,7 +63,8 @@ export function registerTriggers(
             async (request, reply) => {
                 const body = request.body ?? Buffer.alloc(0);
                 const signature = request.headers["x-hub-signature-256"];
-                if (signature !== undefined && !isSigned(body, String(signature), webhookSecret())) {
+                const secrets = [webhookSecret() ?? ""].filter((secret) => secret !== "");
+                if (signature !== undefined && !isSigned(body, String(signature), secrets)) {
                     return reply
                         .code(401)
                         .send(problem(401, "the signature is not of this service's webhookSecretFile"));
@@ -86,14 +86,4 @@ export function registerTriggers(
         );
         done();
     });
-}
-
-/** https://docs.github.com/webhooks/using-webhooks/validating-webhook-deliveries */
-function isSigned(body: Buffer, signature: string, secret: string | undefined): boolean {
-    if (secret === undefined || secret === "") {
-        return false;
-    }
-    const expected = Buffer.from(`sha256=${createHmac("sha256", secret).update(body).digest("hex")}`);
-    const given = Buffer.from(signature);
-    return given.length === expected.length && timingSafeEqual(given, expected);
 }

@@ -20,9 +20,10 @@ describe("a stack of images alone", () => {
     afterEach(() => repository.remove());
 
     const own = { kubeContext: "c", registry: "r.example/team", blobEndpoint: "https://blobs.example" };
-    const run = async (config: Record<string, string>) =>
+    const run = async (config: Record<string, string>, environment: NodeJS.ProcessEnv = {}) =>
         runProgram({
             program: "main",
+            environment,
             config: { ...own, imageOnly: "true", source: repository.path, ...config },
             secretKeys: ["registryPassword"],
         });
@@ -57,6 +58,14 @@ describe("a stack of images alone", () => {
         assert.deepEqual(outputs["tags"], ["1.7", "latest"]);
     });
 
+    it("is the same for a run that is taken up again by another process", async () => {
+        const { one } = await run({ noCache: "true" }, { KE1_RUN_ID: "a-service's-build" });
+        assert.equal(
+            (one(image) as { build: { args: Record<string, string> } }).build.args["KE1_NO_CACHE"],
+            "a-service's-build",
+        );
+    });
+
     it("has the BUILD_TAG where no tags are given, and wants no Makefile", async () => {
         fs.rmSync(path.join(repository.path, "Makefile"));
         tag = repository.commit();
@@ -82,6 +91,7 @@ describe("a stack of images alone", () => {
             [{ imageTags: '["x"]' }, /imageTags is for imageOnly/],
             [{ imageOnly: "yes" }, /imageOnly must be true or false/],
             [{ imageOnly: "true", imageTags: '["a b"]' }, /each of imageTags must be a tag/],
+            [{ imageOnly: "true", imageBuilder: "cluster" }, /imageOnly is not for imageBuilder cluster/],
             [{ buildArgs: '{"A B":"x"}' }, /buildArgs has `A B`/],
             [{ buildArgs: "[]" }, /buildArgs must be an object/],
             [{ imageLabels: '{"x\\n":"y"}' }, /imageLabels has/],

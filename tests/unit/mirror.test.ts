@@ -1,4 +1,6 @@
 import * as assert from "node:assert/strict";
+import * as fs from "node:fs";
+import * as path from "node:path";
 
 import { readSettings } from "../../config";
 import { planMirrors } from "../../config/mirror";
@@ -141,7 +143,14 @@ describe("a source that comes from a mirror", () => {
         project.remove();
     });
     const plan = (
-        more: { source?: string; remote?: string; allowDirty?: boolean; toolchainDockerfile?: string } = {},
+        more: {
+            source?: string;
+            remote?: string;
+            allowDirty?: boolean;
+            toolchainDockerfile?: string;
+            buildArgs?: Readonly<Record<string, string>>;
+            noCache?: boolean;
+        } = {},
     ) =>
         planBuilds(
             {
@@ -183,6 +192,12 @@ describe("a source that comes from a mirror", () => {
         repository.file("toolchain/Dockerfile", "FROM scratch\nENV A=b\n");
         repository.commit();
         assert.notEqual(plan(more).context, first.context);
+        const given = plan({ ...more, buildArgs: { A: "1" }, noCache: true });
+        assert.equal(
+            fs.readFileSync(path.join(project.path, given.context, "Dockerfile"), "utf8"),
+            "FROM scratch\nARG A\nARG KE1_NO_CACHE\nENV A=b\n",
+        );
+        assert.notEqual(plan({ ...more, buildArgs: { A: "2" }, noCache: true }).context, given.context);
         refused(() => plan({ ...more, toolchainDockerfile: "none" }), /has no none; add it, or set image/);
     });
 

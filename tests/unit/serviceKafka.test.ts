@@ -1,10 +1,13 @@
 import * as assert from "node:assert/strict";
 import { setTimeout as sleep } from "node:timers/promises";
 
+import { KafkaEvents } from "../../service/notify/kafka";
 import type { KafkaMessage } from "../../service/notify/kafkaConnection";
 import type { StreamLimits } from "../../service/notify/kafkaStream";
 import { KafkaStream, usualStreamLimits } from "../../service/notify/kafkaStream";
 import { notifySettings } from "../../service/notify/settings";
+import { AddressGuard } from "../../service/sources/addresses";
+import { TestQueue } from "../helpers/buildQueue";
 import { TemporaryDirectory } from "../helpers/temporary";
 
 describe("a stream of messages for Kafka", () => {
@@ -120,6 +123,36 @@ describe("a stream of messages for Kafka", () => {
         assert.deepEqual(counts, { sent: 0, dropped: 2, said: ["Kafka was not sent 2 messages: it was too slow"] });
         stream.push(message("late"));
         assert.equal(stream.buffered, 0);
+    });
+});
+
+describe("brokers that a service has from its next start on", () => {
+    it("are told nothing of the builds of before", async () => {
+        const test = new TestQueue();
+        const begin = (hosts: readonly string[]) => {
+            const events = new KafkaEvents(test.queue, test.store.database, {
+                settings: { kafka: { hosts } },
+                openStore: () => assert.fail("no build has a log"),
+                reach: new AddressGuard([]),
+                observer: { sent: () => undefined, dropped: () => undefined, say: () => undefined },
+                pollInterval: 5,
+            });
+            events.start();
+            return events;
+        };
+        const without = begin([]);
+        test.queue.start();
+        const { id } = test.submit({});
+        await test.running(id);
+        await without.stop();
+
+        const told = begin(["127.0.0.1:1"]);
+        await sleep(20);
+        assert.equal(told.buffered(), 0);
+        await told.stop();
+        await test.queue.stop();
+        test.close();
+        test.directory.remove();
     });
 });
 

@@ -203,10 +203,11 @@ describe("the program of a service", () => {
         ["spawn", "--spawn"],
     ]) {
         it(`is ${command}, which nobody calls, with the same rights`, async () => {
-            const other = await service({ command, tokens: [], parallel: 1, arguments: ["--interval", "30"] });
+            const other = await service({ command, parallel: 1, arguments: ["--interval", "30"] });
             const begin = [command, "--stack", "service", "--data", "/data/service", atOnce, "1"];
             assert.deepEqual(serve(other).args.slice(0, begin.length), begin);
             assert.deepEqual(serve(other).args.slice(-2), ["--interval", "30"]);
+            assert.equal((serve(other).args as string[]).includes("--tokens"), false);
             assert.equal(serve(other).livenessProbe, undefined);
             assert.deepEqual(other.all("kubernetes:core/v1:Service"), []);
             assert.deepEqual(other.one("kubernetes:rbac.authorization.k8s.io/v1:Role").rules, slotRules);
@@ -227,6 +228,12 @@ describe("the program of a service", () => {
             /^service\.builds has createNamespace, which the service's stack decides/,
         ],
         [{ builds: { "ke-1-build:kubeconfig": "x" } }, /^service\.builds has ke-1-build:kubeconfig, which/],
+        [{ builds: { needs: ["broker"] } }, /^service\.builds has needs, but in a namespace of a service's builds /],
+        [
+            { builds: { "ke-1-build:dependencies": { broker: {} } } },
+            /^service\.builds has ke-1-build:dependencies, but/,
+        ],
+        [{ builds: { imageBuilder: "cluster" } }, /^service\.builds has imageBuilder, but/],
         [{}, /^namespace must be at most 54 characters/, { namespace: "n".repeat(60) }],
     ];
     for (const [given, message, more] of refused) {
@@ -240,6 +247,16 @@ describe("the program of a service", () => {
             assert.throws(read, (error: Error) => message.test(error.message) && !error.message.includes("\n"));
         });
     }
+
+    it("gives builds what is as it is without: Docker, and no dependencies", () => {
+        const builds = { imageBuilder: "docker", needs: [], dependencies: {} };
+        const config: Readonly<Record<string, string>> = {
+            ...cluster,
+            service: JSON.stringify({ tokens: [token], builds }),
+        };
+        const read = readSettings({ get: (key) => config[key] }, { project: "ke-1-build", stack: "ci" });
+        assert.deepEqual(read.service?.builds, builds);
+    });
 
     it("is asked for by a map with something in it: Pulumi.yaml has an empty one for all other stacks", () => {
         const read = (value: string) =>
@@ -285,6 +302,14 @@ describe("a build in a namespace that a service has prepared", () => {
     for (const [more, message] of [
         [{ createNamespace: "true" }, /preparedNamespace is for a namespace that is there/],
         [{ mirrors: '["https://git.example.com/x.git"]' }, /mirrors is set where preparedNamespace is/],
+        [
+            {
+                dependencies: `{"broker":{"image":"localhost:5001/x@${testDigest}","ports":[5672]}}`,
+                needs: '["broker"]',
+            },
+            /dependencies is set where preparedNamespace is: in a namespace of a service's builds there are only/,
+        ],
+        [{ imageBuilder: "cluster" }, /imageBuilder is set where preparedNamespace is/],
         [{ admission: "true" }, /admission is set where preparedNamespace is/],
     ] as const) {
         it(`is refused with ${JSON.stringify(more)}`, () => {

@@ -161,10 +161,13 @@ describe("the build shuttle's paths", () => {
             { build_number: "1 2" },
             { gm_registry_host: "http://a b" },
             { callback: "file:///x" },
+            { callback: "https://user:open-sesame@callback.example/x" },
+            { kafka_hosts: "a:9092, nonsense" },
         ]) {
             const { status, text } = await ask("POST", "/", { ...payload, ...bad });
             assert.equal(status, 400, JSON.stringify(bad));
             assert.match(text, /^\{"status":"Bad Request - /);
+            assert.doesNotMatch(text, /open-sesame/);
         }
         assert.equal((await ask("GET", "/not-a-uuid")).text, '{"status":"Bad Request - build uuid is invalid."}');
         assert.equal((await ask("GET", `/${uuid}`)).status, 404);
@@ -245,6 +248,10 @@ describe("the build shuttle's paths", () => {
             401,
             "a page that a browser here shows",
         );
+        for (const name of ["forwarded", "via", "x-forwarded-for", "X-Forwarded-Host"]) {
+            const headers = { host: "localhost", [name]: "203.0.113.9" };
+            assert.equal((await ask("POST", "/", payload, headers, open)).status, 401, `${name}: from a proxy`);
+        }
         const elsewhere = await open.inject({
             method: "POST",
             url: "/",
