@@ -27,6 +27,7 @@ export class TestQueue {
                 return new Promise((resolve) => this.ends.set(record.id, resolve));
             },
             destroy: async () => Promise.resolve(),
+            removeSource: () => undefined,
             remove: () => undefined,
             abandon: () => this.ends.forEach((end) => end({ state: "failed", outcome: "Disrupted" })),
         };

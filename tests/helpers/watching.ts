@@ -20,6 +20,7 @@ import { TemporaryDirectory } from "./temporary";
  * `calls` what it was asked for.
  */
 const launcher = `#!/bin/sh
+[ "$1" != resolve-source ] || exec '${projectDirectory}/bin/ke1' "$@"
 echo "$1 $SOURCE $BUILD_TAG" >> "$KE1_TEST_GATE/calls"
 [ "$1" = up ] || exit 0
 trap 'exit 130' INT
