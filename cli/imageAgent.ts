@@ -1,8 +1,7 @@
-import { createHash, randomBytes } from "node:crypto";
+import { randomBytes } from "node:crypto";
 import * as fs from "node:fs";
 import * as os from "node:os";
 import * as path from "node:path";
-import { Transform } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { createGzip } from "node:zlib";
 
@@ -16,6 +15,7 @@ import type { PushCredential } from "../launcher/dockerConfig";
 import type { ContextFile } from "../launcher/imageBuild";
 import { buildImageInCluster, ImageBuildFailure } from "../launcher/imageBuild";
 import { ImageLog } from "../launcher/imageLog";
+import { Measure } from "../launcher/measure";
 import { required } from "./context";
 
 /** Builds an image in the cluster; prints progress on stderr, and the image by digest as JSON on stdout. */
@@ -66,19 +66,11 @@ async function pack(build: ImageBuild, target: string): Promise<ContextFile> {
         throw new UserError(`${file} is not there; \`ke1 up\` makes it from the commit`);
     }
     const { stream, done } = packContext({ directory: context, dockerfile: file, base: process.cwd() });
-    const hash = createHash("sha256");
-    let size = 0;
-    const hashing = new Transform({
-        transform(chunk: Buffer, _encoding, next) {
-            hash.update(chunk);
-            size += chunk.length;
-            next(null, chunk);
-        },
-    });
+    const measured = new Measure();
     const written = fs.createWriteStream(target, { mode: 0o600 });
-    await Promise.all([done, pipeline(stream, createGzip({ level: 1 }), hashing, written)]);
+    await Promise.all([done, pipeline(stream, createGzip({ level: 1 }), measured, written)]);
     const epochAsDefault = asksPlainlyForEpoch(fs.readFileSync(file, "utf8"));
-    return { path: target, size, sha256: hash.digest("hex"), epochAsDefault };
+    return { path: target, size: measured.size, sha256: measured.sha256(), epochAsDefault };
 }
 
 /** The stack's own, the embedded registry's, or the user's (`docker login`); none for a registry that asks for none. */

@@ -1,9 +1,6 @@
-import * as path from "node:path";
-
 import { Command, Option } from "commander";
 
 import { UserError } from "../contract/errors";
-import { ke1Home } from "../platform/home";
 import type { QueueOptions } from "./serve";
 import { withQueueOptions } from "./serve";
 
@@ -22,7 +19,8 @@ const tagPattern = /^[^=\s,]+=[^\r\n,]+$/;
 
 /** `spawn`: jobs of a build server become builds. */
 export function spawnCommand(): Command {
-    const command = withQueueOptions(new Command("spawn"))
+    // One queue has one process, and that of `ke1 serve` is another.
+    const command = withQueueOptions(new Command("spawn"), "spawn")
         .description("take jobs from Buildkite as agents do, and run each as a build in the cluster")
         .addOption(
             new Option("--endpoint <url>", "the server's Agent API")
@@ -49,10 +47,6 @@ export function spawnCommand(): Command {
         });
     const optionOf = (name: string) => command.options.find(({ long }) => long === name);
     optionOf("--parallel")?.hideHelp();
-    // One queue has one process, and that of `ke1 serve` is another.
-    const data = path.join(ke1Home(), "spawn");
-    optionOf("--data")?.default(data);
-    command.setOptionValueWithSource("data", data, "default");
     return command;
 }
 

@@ -2,7 +2,7 @@ import * as k8s from "@pulumi/kubernetes";
 import type * as pulumi from "@pulumi/pulumi";
 
 import type { Reached } from "../config/service";
-import { declareEgress } from "./egress";
+import { clusterDns, declareEgress } from "./egress";
 import { commonLabels } from "./labels";
 
 export interface ServiceNetworkArgs {
@@ -75,18 +75,7 @@ export function declareServiceNetwork(
                         to: [{ ipBlock: { cidr: reached.cidr } }],
                         ports: [{ protocol: "TCP", port: reached.port }],
                     })),
-                    {
-                        to: [
-                            {
-                                namespaceSelector: { matchLabels: { "kubernetes.io/metadata.name": "kube-system" } },
-                                podSelector: { matchLabels: { "k8s-app": "kube-dns" } },
-                            },
-                        ],
-                        ports: [
-                            { protocol: "UDP", port: 53 },
-                            { protocol: "TCP", port: 53 },
-                        ],
-                    },
+                    clusterDns,
                 ],
             },
         },

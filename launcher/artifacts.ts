@@ -1,13 +1,12 @@
-import { createHash } from "node:crypto";
 import * as fs from "node:fs";
 import * as path from "node:path";
-import { Transform } from "node:stream";
 import { pipeline } from "node:stream/promises";
 
 import { UserError } from "../contract/errors";
 import type { BuildKey } from "../contract/layout";
 import { buildKey, layout } from "../contract/layout";
 import type { Artifact, Manifest } from "../contract/manifest";
+import { Measure } from "./measure";
 import type { BuildStore } from "./store";
 
 /** How many artifacts are fetched at once. */
@@ -85,22 +84,15 @@ async function downloadEvidence(store: BuildStore, key: BuildKey, directory: str
 async function download(store: BuildStore, key: BuildKey, artifact: Artifact, file: string): Promise<void> {
     fs.mkdirSync(path.dirname(file), { recursive: true });
     const partial = path.join(path.dirname(file), `.${path.basename(file).slice(0, 200)}.${process.pid}.part`);
-    const hash = createHash("sha256");
-    let size = 0;
-    const measured = new Transform({
-        transform(chunk: Buffer, _encoding, done) {
-            hash.update(chunk);
-            size += chunk.length;
-            done(null, chunk);
-        },
-    });
+    const measured = new Measure();
     try {
         await pipeline(
             await store.stream(layout.artifact(key, artifact.name)),
             measured,
             fs.createWriteStream(partial, { mode: artifact.executable ? 0o755 : 0o644 }),
         );
-        const sha256 = hash.digest("hex");
+        const { size } = measured;
+        const sha256 = measured.sha256();
         if (size !== artifact.size || sha256 !== artifact.sha256) {
             throw new Error(
                 `${artifact.name} is not what the build made: sha256 ${sha256} (${size} bytes), ` +

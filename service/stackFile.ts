@@ -42,7 +42,8 @@ export function writeStackFile(
     fs.writeFileSync(file, stringify({ ...base.document, config }), { mode: 0o600 });
 }
 
-function readBase({ projectDirectory, baseStack }: ServiceSettings) {
+/** The base stack's file, and what it configures. */
+export function readBase({ projectDirectory, baseStack }: ServiceSettings) {
     const file = path.join(projectDirectory, `Pulumi.${baseStack}.yaml`);
     if (!fs.existsSync(file)) {
         throw new UserError(`there is no ${file}; --stack names the stack whose configuration builds begin with`);

@@ -3,6 +3,7 @@ import * as path from "node:path";
 import { DatabaseSync } from "node:sqlite";
 
 import type { BuildEvent, BuildRecord, BuildRequest, BuildSecrets, BuildState } from "./build";
+import { inTransaction } from "./transaction";
 import { Vault } from "./vault";
 
 /** Which builds a list is to have. */
@@ -75,15 +76,7 @@ export class QueueStore {
 
     /** All of it, or nothing. */
     public transaction<T>(work: () => T): T {
-        this.database.exec("BEGIN IMMEDIATE");
-        try {
-            const result = work();
-            this.database.exec("COMMIT");
-            return result;
-        } catch (error) {
-            this.database.exec("ROLLBACK");
-            throw error;
-        }
+        return inTransaction(this.database, work);
     }
 
     public add(record: BuildRecord, secrets: BuildSecrets): void {

@@ -4,6 +4,7 @@ import type { FastifyReply, FastifyRequest } from "fastify";
 import { createRemoteJWKSet, jwtVerify } from "jose";
 
 import { messageOf, UserError } from "../../contract/errors";
+import type { BuildRecord } from "../build";
 import type { Scope } from "../scopes";
 import { scopes } from "../scopes";
 import { TokenFile } from "../tokens";
@@ -25,6 +26,8 @@ export interface OidcSettings {
  * issuer, whose claim `scope` says what they may.
  */
 export class Authenticator {
+    /** A token is looked at once for each request: for its limit, and by its route. */
+    private readonly known = new WeakMap<FastifyRequest, Caller>();
     private readonly keys: ReturnType<typeof createRemoteJWKSet> | undefined;
 
     private constructor(
@@ -59,8 +62,16 @@ export class Authenticator {
 
     /** Whose bearer token a request has. */
     public async callerFrom(request: FastifyRequest): Promise<Caller | undefined> {
+        const before = this.known.get(request);
+        if (before) {
+            return before;
+        }
         const [, token] = /^Bearer ([!-~]+)$/i.exec(request.headers.authorization ?? "") ?? [];
-        return token === undefined ? undefined : this.callerOf(token);
+        const caller = token === undefined ? undefined : await this.callerOf(token);
+        if (caller) {
+            this.known.set(request, caller);
+        }
+        return caller;
     }
 
     /** A handler that lets a request pass whose caller has the scope. */
@@ -111,6 +122,11 @@ export class Authenticator {
 /** Whoever launches builds may look at them, and an administrator may all of it. */
 export function allows({ scopes: has }: Caller, scope: Scope): boolean {
     return has.has(scope) || has.has("admin") || (scope === "builds:read" && has.has("builds:write"));
+}
+
+/** Whoever is no administrator acts on the builds that it asked for, and no others. */
+export function isTheirs({ name, scopes: has }: Caller, build: BuildRecord): boolean {
+    return has.has("admin") || name === build.caller;
 }
 
 /** The body of every refusal: https://www.rfc-editor.org/rfc/rfc9457 */

@@ -8,7 +8,7 @@ import { credentialSecrets } from "../imageRequest";
 import { attemptLogPath, launcherLog, logLimit } from "../log";
 import { checkCallback } from "../notify/callbacks";
 import { kafkaHosts } from "../notify/settings";
-import { problem } from "./auth";
+import { isTheirs, problem } from "./auth";
 import type { ServiceContext } from "./context";
 import { sendEvents } from "./events";
 import { idParameter, refusals } from "./schemas";
@@ -132,7 +132,7 @@ export function registerBuilds(app: FastifyInstance, context: ServiceContext): v
             if (!record) {
                 return reply.code(404).send(unknown(request.params.id));
             }
-            if (!isTheirs(context, request, record)) {
+            if (!isTheirs(context.callerOf(request), record)) {
                 return reply.code(403).send(notTheirs(record));
             }
             return shown(queue.cancel(record.id, context.callerOf(request).name));
@@ -154,7 +154,7 @@ export function registerBuilds(app: FastifyInstance, context: ServiceContext): v
             if (!record) {
                 return reply.code(404).send(unknown(request.params.id));
             }
-            if (!isTheirs(context, request, record)) {
+            if (!isTheirs(context.callerOf(request), record)) {
                 return reply.code(403).send(notTheirs(record));
             }
             if (record.state === "queued" || record.state === "running") {
@@ -245,12 +245,6 @@ export function registerBuilds(app: FastifyInstance, context: ServiceContext): v
 export function shown({ request, ...record }: BuildRecord): Record<string, unknown> {
     const { labels, ...rest } = request;
     return { ...record, labels, request: rest };
-}
-
-/** Whoever is no administrator ends the builds that it asked for, and no others. */
-function isTheirs(context: ServiceContext, request: FastifyRequest, record: BuildRecord): boolean {
-    const { name, scopes } = context.callerOf(request);
-    return scopes.has("admin") || name === record.caller;
 }
 
 function notTheirs({ id, caller }: BuildRecord) {

@@ -6,11 +6,11 @@ import * as path from "node:path";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 
 import { UserError } from "../../contract/errors";
-import type { BuildRecord } from "../build";
 import { isFinal } from "../build";
 import type { Scope } from "../scopes";
 import { isNamed, type ShuttlePayload, shuttleRequest, uuid } from "../shuttle";
 import type { Caller } from "./auth";
+import { isTheirs } from "./auth";
 import { buildLog } from "./builds";
 import type { ServiceContext } from "./context";
 
@@ -69,7 +69,7 @@ export function registerShuttle(app: FastifyInstance, context: ServiceContext, i
                 // A number is one build: who asks for it again does not want the one before.
                 const { app: name = "", app_uuid = "", build_number } = asked.request.labels;
                 builds(`${name}-${app_uuid}`, build_number)
-                    .filter((record) => !isFinal(record.state) && mayEnd(caller, record))
+                    .filter((record) => !isFinal(record.state) && isTheirs(caller, record))
                     .forEach(({ id }) => queue.cancel(id, caller.name));
                 queue.submit(asked.request, caller.name, asked.secrets);
                 return ok;
@@ -122,7 +122,7 @@ export function registerShuttle(app: FastifyInstance, context: ServiceContext, i
         async (request) => {
             const caller = callerOf(request);
             builds(request.params.app)
-                .filter((record) => !isFinal(record.state) && mayEnd(caller, record))
+                .filter((record) => !isFinal(record.state) && isTheirs(caller, record))
                 .forEach(({ id }) => queue.cancel(id, caller.name));
             return Promise.resolve(ok);
         },
@@ -137,7 +137,7 @@ export function registerShuttle(app: FastifyInstance, context: ServiceContext, i
         async (request) => {
             const caller = callerOf(request);
             for (const record of builds(request.params.app, request.params.number)) {
-                if (!mayEnd(caller, record)) {
+                if (!isTheirs(caller, record)) {
                     continue;
                 }
                 if (isFinal(record.state)) {
@@ -161,10 +161,6 @@ export function registerShuttle(app: FastifyInstance, context: ServiceContext, i
                 : reply.type("text/plain; charset=utf-8").send(log.toString("utf8").replaceAll("\r\n", "\n"));
         },
     );
-}
-
-function mayEnd({ name, scopes }: Caller, { caller }: BuildRecord): boolean {
-    return scopes.has("admin") || name === caller;
 }
 
 /**

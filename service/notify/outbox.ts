@@ -1,5 +1,7 @@
 import type { DatabaseSync } from "node:sqlite";
 
+import { inTransaction } from "../transaction";
+
 /** Something that the service owes to a build's callback. */
 export interface Owed {
     /** The same for every try. */
@@ -87,8 +89,7 @@ export class Outbox {
             "INSERT OR IGNORE INTO callbacks (id, build, seq, state, content_type, body, status, due, created_at) " +
                 "VALUES (?, ?, ?, ?, ?, ?, 'pending', 0, ?)",
         );
-        this.database.exec("BEGIN IMMEDIATE");
-        try {
+        inTransaction(this.database, () => {
             const now = new Date().toISOString();
             for (const { id, build, seq, state, contentType, body } of owed) {
                 insert.run(id, build, seq, state, contentType, body, now);
@@ -96,11 +97,7 @@ export class Outbox {
             this.database
                 .prepare("INSERT INTO callback_cursor VALUES (1, ?) ON CONFLICT DO UPDATE SET seq = excluded.seq")
                 .run(cursor);
-            this.database.exec("COMMIT");
-        } catch (error) {
-            this.database.exec("ROLLBACK");
-            throw error;
-        }
+        });
     }
 
     /** Of each build the first that is pending, if it is due by `now`; builds in `except` are left out. */

@@ -2,11 +2,9 @@ import * as fs from "node:fs";
 import * as os from "node:os";
 import * as path from "node:path";
 
-import { parse } from "yaml";
-
 import { version } from "../../package.json";
-import { UserError } from "../../contract/errors";
 import type { ServiceSettings } from "../settings";
+import { readBase } from "../stackFile";
 import { SpawnAgent } from "./agent";
 import { AgentApi } from "./agentApi";
 import type { JobBuilds } from "./builds";
@@ -94,14 +92,8 @@ function registrationOf({ name, tags, priority }: SpawnerSettings, number: numbe
 }
 
 /** What the base stack's file says that jobs go on from. Read for each job: a change of it needs no restart. */
-function jobBase({ projectDirectory, baseStack, timeoutSeconds }: ServiceSettings): JobBase {
-    const file = path.join(projectDirectory, `Pulumi.${baseStack}.yaml`);
-    if (!fs.existsSync(file)) {
-        throw new UserError(`there is no ${file}; --stack names the stack whose configuration builds begin with`);
-    }
-    const { config = {} } = (parse(fs.readFileSync(file, "utf8")) ?? {}) as {
-        config?: Readonly<Record<string, unknown>>;
-    };
+function jobBase(settings: ServiceSettings): JobBase {
+    const { config } = readBase(settings);
     const value = (key: string) => config[`ke-1-build:${key}`] ?? config[key];
     const [chosen, given] = [value("environment"), value("environments")];
     return {
@@ -109,6 +101,6 @@ function jobBase({ projectDirectory, baseStack, timeoutSeconds }: ServiceSetting
             Record<string, unknown>
         >,
         environment: typeof chosen === "string" ? chosen : "",
-        timeoutSeconds,
+        timeoutSeconds: settings.timeoutSeconds,
     };
 }

@@ -1,6 +1,8 @@
 import { randomUUID } from "node:crypto";
 import type { DatabaseSync } from "node:sqlite";
 
+import { inTransaction } from "../transaction";
+
 /** A digest that a tag was found to stand for. */
 export interface Sighting {
     readonly tag: string;
@@ -53,7 +55,7 @@ export class TriggerMemory {
 
     /** Tells the lanes of this service from those of another with triggers of the same names, on the same cluster. */
     public serviceId(): string {
-        return this.transaction(() => {
+        return inTransaction(this.database, () => {
             const row = this.database.prepare("SELECT id FROM trigger_service").get();
             const id = row ? String(row["id"]) : randomUUID().slice(0, 8);
             if (!row) {
@@ -92,7 +94,7 @@ export class TriggerMemory {
      * @returns what is to be built now; undefined where nothing is new
      */
     public observe(name: string, watched: string, found: readonly Sighting[], runsFirst: boolean): Pending | undefined {
-        return this.transaction(() => {
+        return inTransaction(this.database, () => {
             const state = this.state(name, watched);
             if (!state) {
                 this.database.prepare("DELETE FROM trigger_digests WHERE trigger = ?").run(name);
@@ -116,7 +118,7 @@ export class TriggerMemory {
 
     /** A build was started of what was pending; something newer may be pending by now. */
     public started(name: string, watched: string, { run, tag }: Pending, build: string): void {
-        this.transaction(() => {
+        inTransaction(this.database, () => {
             const state = this.state(name, watched);
             const pending = state?.pending?.run === run ? undefined : state?.pending;
             this.put(name, watched, { current: tag, build, pending });
@@ -127,17 +129,5 @@ export class TriggerMemory {
         this.database
             .prepare("INSERT OR REPLACE INTO triggers (name, watched, current, build, pending) VALUES (?, ?, ?, ?, ?)")
             .run(name, watched, current, build ?? null, pending ? JSON.stringify(pending) : null);
-    }
-
-    private transaction<T>(work: () => T): T {
-        this.database.exec("BEGIN IMMEDIATE");
-        try {
-            const result = work();
-            this.database.exec("COMMIT");
-            return result;
-        } catch (error) {
-            this.database.exec("ROLLBACK");
-            throw error;
-        }
     }
 }

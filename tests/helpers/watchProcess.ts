@@ -4,7 +4,7 @@ import * as path from "node:path";
 
 import type { WatchEvent } from "../../service/watch/events";
 import { projectDirectory } from "./ke1";
-import { eventually } from "./watching";
+import { eventually, toldOf } from "./watching";
 
 /** A `ke1 watch --json` of a test's own. */
 export class WatchProcess {
@@ -32,9 +32,7 @@ export class WatchProcess {
     public told<Name extends WatchEvent["event"]>(
         name: Name,
     ): readonly Extract<WatchEvent, { readonly event: Name }>[] {
-        return this.events.filter(
-            (event): event is Extract<WatchEvent, { readonly event: Name }> => event.event === name,
-        );
+        return toldOf(this.events, name);
     }
 
     public async until(name: WatchEvent["event"], count = 1): Promise<void> {

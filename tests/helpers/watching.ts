@@ -30,6 +30,14 @@ echo '{"outputs":{}}'
 exit "\${code:-0}"
 `;
 
+/** Those events that have a name, in order. */
+export function toldOf<Name extends WatchEvent["event"]>(
+    events: readonly WatchEvent[],
+    name: Name,
+): readonly Extract<WatchEvent, { readonly event: Name }>[] {
+    return events.filter((event): event is Extract<WatchEvent, { readonly event: Name }> => event.event === name);
+}
+
 /** A watcher with a queue, both as they are, on builds that end when a test says so. */
 export class Watching {
     public readonly events: WatchEvent[] = [];
@@ -111,9 +119,7 @@ export class Watching {
     public told<Name extends WatchEvent["event"]>(
         name: Name,
     ): readonly Extract<WatchEvent, { readonly event: Name }>[] {
-        return this.events.filter(
-            (event): event is Extract<WatchEvent, { readonly event: Name }> => event.event === name,
-        );
+        return toldOf(this.events, name);
     }
 
     /** Until so many of an event have been told. */
