@@ -95,7 +95,7 @@ describe("streaming to Kafka", function () {
         }
         await builds[0]!.log.write("no end");
         await Promise.all(builds.map(async ({ id }) => service.test.end(id)));
-        await until(() => service.counts.sent === 2 * 53 + 1, JSON.stringify(service));
+        await until(() => service.counts.sent === 2 * 53 + 1, "all are sent");
         const all = await kafka.messages("builds-in-order", 2 * 53 + 1);
         for (const [index, { id }] of builds.entries()) {
             const values = all.filter(({ key }) => key === id).map(({ value }) => JSON.parse(value));

@@ -5,6 +5,7 @@ import * as path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 
 import { slotRules } from "../../components/slotRole";
+import { buildTagLabel } from "../../contract/labels";
 import { servicesDirectory } from "../../platform/home";
 import { addToken } from "../../service/tokens";
 import { GitServer } from "../helpers/gitServer";
@@ -137,10 +138,10 @@ describe("a service in the cluster", function () {
         const { id } = await launch(
             "mkdir -p bin; i=0; while [ $i -lt 15 ]; do i=$((i+1)); echo tick $i; sleep 1; done; cp content bin/",
         );
+        // The Job of the build before may still be there.
+        const ofThisBuild = ["--namespace", slot(), "--selector", `${buildTagLabel}=${tag}`];
         const jobs = async () =>
-            (
-                await kubectl("get", "jobs", "--namespace", slot(), "--output", "jsonpath={.items[*].metadata.uid}")
-            ).trim();
+            (await kubectl("get", "jobs", ...ofThisBuild, "--output", "jsonpath={.items[*].metadata.uid}")).trim();
         for (let attempt = 0; attempt < 120 && (await jobs()) === ""; attempt++) {
             await sleep(500);
         }
