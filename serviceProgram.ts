@@ -6,11 +6,12 @@ import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 
 import { ArtifactStore } from "./components/artifactStore";
-import { BuildImage } from "./components/buildImage";
-import { BuildService } from "./components/buildService";
+import { BuildService, serviceAccountName } from "./components/buildService";
+import { imagesOf } from "./components/images";
 import { readMirrorScripts } from "./components/mirrorPrograms";
 import { readSettings } from "./config";
 import { readCredentials } from "./config/credentials";
+import { preparedImageBuilder } from "./config/imageBuilder";
 import { UserError } from "./contract/errors";
 
 /*
@@ -35,6 +36,9 @@ const cluster = new k8s.Provider("cluster", {
 const onCluster = { providers: { kubernetes: cluster } };
 const registryHost = settings.registry.split("/", 1)[0] ?? "";
 const credential = credentials.push && { server: registryHost, ...credentials.push };
+const { imageBuilder } = settings;
+const account = { namespace: settings.namespace, name: serviceAccountName };
+const declareImage = imagesOf(settings, credential, onCluster, [account]);
 
 const store = new ArtifactStore("artifacts", { endpoint: settings.blobEndpoint, container: settings.blobContainer });
 const exporterImage =
@@ -77,7 +81,9 @@ const made = new BuildService(
         builds: {
             ...{ registry: settings.registry, blobEndpoint, blobContainer: store.container, exporterImage },
             ...(settings.baseImage === "" ? {} : { baseImage: settings.baseImage }),
+            ...(imageBuilder ? preparedImageBuilder(imageBuilder) : {}),
         },
+        ...(imageBuilder?.credentialFile ? { registryCredentialFile: imageBuilder.credentialFile } : {}),
     },
     onCluster,
 );
@@ -99,11 +105,10 @@ function imageOf(
     }
     const version = createHash("sha256").update(fs.readFileSync(content)).digest("hex").slice(0, 12);
     const isService = context === "service/image";
-    return new BuildImage(name, {
+    return declareImage(name, {
         imageName: `${settings.registry}/${repository}:${version}`,
         context,
         ...(isService && settings.baseImage !== "" ? { buildArgs: { BASE_IMAGE: settings.baseImage } } : {}),
-        credential,
     }).reference;
 }
 

@@ -38,13 +38,14 @@ export async function beforeOperation(operation: Operation): Promise<NodeJS.Proc
                 `\`pulumi ${operation.kind} --stack ${operation.stack}\` (docs/azure.md)`,
         );
     }
-    const builds = (operation.kind === "up" || operation.kind === "preview") && !isService(stack.config);
+    const declares = operation.kind === "up" || operation.kind === "preview";
+    const builds = declares && !isService(stack.config);
     // First, so that nobody waits minutes for a platform to be told that the tag does not exist.
     const plans = builds ? planBuilds(readSourceSettings(stack.config), stack.projectDirectory) : [];
     if (stack.needsPlatform && !(await platformIsUp())) {
         await platformUp();
     }
-    if (builds && buildsImagesOnPlatform(new Reader(stack.config))) {
+    if (declares && buildsImagesOnPlatform(new Reader(stack.config))) {
         await ensureImageBuilder();
     }
     if (builds) {

@@ -12,12 +12,17 @@ import { required, storageKey } from "./context";
 
 const labels = { "app.kubernetes.io/name": "ke-1-build", "app.kubernetes.io/managed-by": "ke1" };
 
-/** Brings the store's key to the service; prints only the name of its Secret. */
+/** Brings the store's key to the service, and the registry's where it builds images; prints only the name of its Secret. */
 export async function grantStore(): Promise<void> {
     const endpoint = required("KE1_BLOB_ENDPOINT");
     const secret = required("KE1_SECRET");
     const credential = JSON.stringify({ endpoint, ...storageKey(endpoint) });
-    await cluster().putSecret(required("KE1_NAMESPACE"), secret, labels, { credential });
+    const registryFile = process.env["KE1_REGISTRY_CREDENTIAL_FILE"];
+    const files: Record<string, string> = { credential };
+    if (registryFile) {
+        files["registry"] = fs.readFileSync(registryFile, "utf8");
+    }
+    await cluster().putSecret(required("KE1_NAMESPACE"), secret, labels, files);
     process.stdout.write(JSON.stringify({ secret }));
 }
 

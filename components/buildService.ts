@@ -25,13 +25,15 @@ export interface BuildServiceArgs {
     /** What the builds' namespaces are made with. */
     readonly slot: Omit<BuildSlotArgs, "name" | "service" | "pull">;
     /** Configuration that builds begin with, before that of `service.builds`. */
-    readonly builds: Readonly<Record<string, pulumi.Input<string>>>;
+    readonly builds: Readonly<Record<string, pulumi.Input<string | number | boolean>>>;
     /** Without a slash at its end. */
     readonly blobEndpoint: string;
     readonly kubeconfig: string;
     readonly kubeContext: string;
     /** Host and port. */
     readonly registryHost: string;
+    /** A JSON file of this machine with who may push images to the embedded registry; absent where nobody does. */
+    readonly registryCredentialFile?: string;
     /** A pull secret that is in all of its namespaces; empty for none. */
     readonly imagePullSecret: string;
     /** What one is made of in each of them. */
@@ -40,7 +42,8 @@ export interface BuildServiceArgs {
     readonly resolvesNames: boolean;
 }
 
-const account = "ke1-service";
+/** Who the service is to the cluster, in its own namespace. */
+export const serviceAccountName = "ke1-service";
 const storeSecret = "ke1-store";
 const labels = { ...commonLabels, "app.kubernetes.io/component": "service" };
 
@@ -70,7 +73,7 @@ export class BuildService extends pulumi.ComponentResource {
         const metadata = { namespace, labels };
         const serviceAccount = new k8s.core.v1.ServiceAccount(
             `${name}-service-account`,
-            { metadata: { ...metadata, name: account }, automountServiceAccountToken: false },
+            { metadata: { ...metadata, name: serviceAccountName }, automountServiceAccountToken: false },
             child,
         );
         const launcher = { namespace, account: serviceAccount.metadata.name };
@@ -119,6 +122,7 @@ export class BuildService extends pulumi.ComponentResource {
                                 runAsUser: args.runAsUser,
                             },
                             resolvesNames: args.resolvesNames,
+                            pushesToPlatform: args.registryCredentialFile !== undefined,
                         }),
                     },
                 },
@@ -181,8 +185,11 @@ function declareSettings(
         return JSON.stringify({ config: Object.fromEntries(named) as unknown });
     });
     const tokens = service.tokens.map((line) => `${line}\n`).join("");
+    const given = service.certificates === "" ? [] : [service.certificates];
     const digest = stack.apply((text) =>
-        createHash("sha256").update([kubeconfig, tokens, text].join("\n")).digest("hex"),
+        createHash("sha256")
+            .update([kubeconfig, tokens, text, ...given].join("\n"))
+            .digest("hex"),
     );
     return new k8s.core.v1.ConfigMap(
         `${name}-settings`,
@@ -193,13 +200,13 @@ function declareSettings(
             },
             immutable: true,
             // Only hashes of tokens; no credential is in any of it.
-            data: { kubeconfig, stack, tokens },
+            data: { kubeconfig, stack, tokens, ...(given[0] === undefined ? {} : { certificates: given[0] }) },
         },
         { parent },
     ).metadata.name;
 }
 
-/** The store's key goes from the launching machine to the cluster; no state holds it (components/buildIdentity.ts). */
+/** The store's key, and the embedded registry's for images, go from the launching machine to the cluster; no state holds it (components/buildIdentity.ts). */
 function declareCredential(
     name: string,
     args: BuildServiceArgs,
@@ -217,6 +224,9 @@ function declareCredential(
                 KE1_KUBE_CONTEXT: args.kubeContext,
                 KE1_NAMESPACE: namespace,
                 KE1_SECRET: storeSecret,
+                ...(args.registryCredentialFile === undefined
+                    ? {}
+                    : { KE1_REGISTRY_CREDENTIAL_FILE: args.registryCredentialFile }),
             },
             addPreviousOutputInEnv: false,
             logging: "none",

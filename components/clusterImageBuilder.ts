@@ -7,6 +7,12 @@ import { declareImageEgress } from "./clusterImageEgress";
 import { declareImageRules } from "./clusterImageRules";
 import { commonLabels } from "./labels";
 
+/** A service account of some namespace. */
+export interface ServiceAccountName {
+    readonly namespace: string;
+    readonly name: string;
+}
+
 export interface ClusterImageBuilderArgs {
     readonly settings: ImageBuilderSettings;
     /** How many images may be built at once. */
@@ -15,6 +21,8 @@ export interface ClusterImageBuilderArgs {
     readonly rules: boolean;
     /** Groups whose members may build images. */
     readonly launchers: readonly string[];
+    /** Service accounts that may as well. */
+    readonly accounts: readonly ServiceAccountName[];
 }
 
 /**
@@ -64,8 +72,14 @@ export class ClusterImageBuilder extends pulumi.ComponentResource {
         );
         const egress = declareImageEgress(name, { namespace: this.namespace, settings }, child);
         const rules = args.rules ? declareImageRules(name, settings.namespace, child) : [];
-        if (args.launchers.length > 0) {
-            declareAccess(name, metadata, args.launchers, child);
+        const subjects = [
+            ...args.launchers.map((group) => ({
+                ...{ apiGroup: "rbac.authorization.k8s.io", kind: "Group", name: group },
+            })),
+            ...args.accounts.map((account) => ({ kind: "ServiceAccount", ...account })),
+        ];
+        if (subjects.length > 0) {
+            declareAccess(name, metadata, subjects, child);
         }
         this.ready = [quota, deny, egress, ...rules];
         this.registerOutputs({ namespace: this.namespace });
@@ -86,7 +100,7 @@ function levels({ seccomp, appArmor }: ImageBuilderSettings): Readonly<Record<st
 function declareAccess(
     name: string,
     metadata: { readonly namespace: pulumi.Input<string>; readonly labels: Readonly<Record<string, string>> },
-    groups: readonly string[],
+    subjects: k8s.types.input.rbac.v1.Subject[],
     child: pulumi.CustomResourceOptions,
 ): void {
     const look = ["get", "list", "watch"];
@@ -111,7 +125,7 @@ function declareAccess(
         {
             metadata: { ...metadata, name: "ke1-build-images" },
             roleRef: { apiGroup: "rbac.authorization.k8s.io", kind: "Role", name: role.metadata.name },
-            subjects: groups.map((group) => ({ apiGroup: "rbac.authorization.k8s.io", kind: "Group", name: group })),
+            subjects,
         },
         child,
     );

@@ -15,7 +15,7 @@ export interface ServicePodArgs extends DeployedService {
     readonly account: pulumi.Input<string>;
     /** The namespaces of its builds. */
     readonly slots: readonly pulumi.Input<string>[];
-    /** The ConfigMap with `kubeconfig`, `stack` and `tokens`. */
+    /** The ConfigMap with `kubeconfig`, `stack`, `tokens` and `certificates`. */
     readonly settings: pulumi.Input<string>;
     /** The Secret with the store's key. */
     readonly storeSecret: pulumi.Input<string>;
@@ -26,6 +26,8 @@ export interface ServicePodArgs extends DeployedService {
     readonly runAsUser: number;
     /** Whether it looks up names, of the store or of sources. */
     readonly resolvesNames: boolean;
+    /** Whether that Secret has the embedded registry's credential too. */
+    readonly pushesToPlatform: boolean;
 }
 
 /** Where the image has the project, and what the pod adds to it. */
@@ -97,6 +99,13 @@ export function servicePod(args: ServicePodArgs): PodSpec {
             { name: "KE1_CACHE", value: `${project}/.ke1/cache` },
             { name: "KE1_STORAGE_CREDENTIAL_FILE", value: `${places.store}/credential` },
             ...(args.registrySecret === "" ? [] : [{ name: "DOCKER_CONFIG", value: places.registry }]),
+            ...(args.pushesToPlatform
+                ? [{ name: "KE1_REGISTRY_CREDENTIAL_FILE", value: `${places.store}/registry` }]
+                : []),
+            // Besides those that Node.js has of its own: https://nodejs.org/api/cli.html#node_extra_ca_certsfile
+            ...(args.certificates === ""
+                ? []
+                : [{ name: "NODE_EXTRA_CA_CERTS", value: `${places.settings}/certificates` }]),
         ],
         ...(args.command === "serve" ? served(args.port) : {}),
         resources: { requests: { cpu: "100m", memory: "256Mi" }, limits: { memory: args.memoryLimit } },

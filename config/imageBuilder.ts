@@ -106,7 +106,27 @@ export function readImageBuilderSettings(read: Reader, where: Where): ImageBuild
         diskLimit: read.matching("imageBuilderDiskLimit", "20Gi", quantity, "a quantity such as 20Gi"),
         deadlineSeconds: read.integer("imageBuilderDeadlineSeconds", 3600, 1, 86_400),
         addresses: read.listMatching("imageBuilderAddresses", cidr, "a CIDR block, such as 10.20.0.0/16"),
-        clusterDns: where.ownCluster,
+        clusterDns: where.ownCluster && read.flag("imageBuilderDns", true),
+    };
+}
+
+/** The same for who builds in a namespace that another stack has made ready: configuration, with all that it has found. */
+export function preparedImageBuilder(made: ImageBuilderSettings): Readonly<Record<string, string | number | boolean>> {
+    return {
+        imageBuilder: "cluster",
+        imageBuilderNamespace: made.namespace,
+        imageBuilderCreateNamespace: false,
+        imageBuilderImage: made.image,
+        imageRegistry: `${made.insecure ? "http://" : ""}${made.registry}`,
+        imageCache: made.cache || "none",
+        imageReproducible: made.reproducible,
+        imageBuilderSeccomp: made.seccomp,
+        imageBuilderAppArmor: made.appArmor,
+        imageBuilderCpuRequest: made.cpuRequest,
+        imageBuilderMemoryLimit: made.memoryLimit,
+        imageBuilderDiskLimit: made.diskLimit,
+        imageBuilderDeadlineSeconds: made.deadlineSeconds,
+        imageBuilderDns: made.clusterDns,
     };
 }
 

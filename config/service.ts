@@ -32,6 +32,8 @@ export interface DeployedService {
     readonly clients: readonly string[];
     /** Repositories that builds may fetch their source from, `sourceMode: mirror`. */
     readonly sources: readonly string[];
+    /** Authorities, as PEM, that the service trusts besides those that everybody does; empty for none. */
+    readonly certificates: string;
     /** Where the service fetches sources from besides https addresses on the internet: `CIDR:PORT`. */
     readonly reaches: readonly Reached[];
     /** Configuration that builds begin with, over what follows from the stack. */
@@ -65,17 +67,19 @@ const knownKeys: ReadonlySet<string> = new Set([
         "storage",
         "storageClass",
     ],
-    ...["memoryLimit", "clients", "sources", "reaches", "builds"],
+    ...["memoryLimit", "clients", "sources", "certificates", "reaches", "builds"],
 ]);
 
 /** What a service decides for its builds, for their isolation depends on it. */
 const notForBuilds = new Set([
     ...["target", "namespace", "createNamespace", "preparedNamespace", "kubeconfig", "kubeContext", "service"],
-    ...["registry", "blobEndpoint", "blobContainer", "exporterImage"],
+    ...["registry", "blobEndpoint", "blobContainer", "exporterImage", "imageRegistry"],
 ]);
+/** What the service's stack says of how images are built, builds do as well. */
+const imageBuilderKey = /^imageBuilder/;
 
 /** What takes more than Jobs in a build's namespace, or a namespace beside it. */
-const notInSlot = ["dependencies", "needs", "imageBuilder"] as const;
+const notInSlot = ["dependencies", "needs"] as const;
 
 /** Whether a stack is a service, and not builds: Pulumi.yaml has an empty map for the others. */
 export function isService(config: ConfigSource): boolean {
@@ -142,6 +146,12 @@ export function readService(
         sources: own
             .list("sources", /./, "the address of a repository")
             .map((remote) => parseRemote(remote, "each of service.sources")),
+        certificates: own.matching(
+            "certificates",
+            "",
+            certificates,
+            "certificates as PEM, and nothing else: -----BEGIN CERTIFICATE-----…",
+        ),
         reaches: own.list("reaches", reached, "a block of addresses and a port: 10.20.0.0/16:443").map(reachedOf),
         builds: buildsOf(given["builds"]),
         ...(where.onPlatform
@@ -166,7 +176,13 @@ export function readPrepared(read: Reader): boolean {
     if (read.flag("createNamespace", true)) {
         throw new UserError("preparedNamespace is for a namespace that is there; set createNamespace to false too");
     }
-    const needsMore = notInSlot.find((key) => isMoreThanJob(key, read.text(key)));
+    const needsMore = notInSlot.find((key) => isMoreThanJob(read.text(key)));
+    if (read.text("imageBuilder") === "cluster" && read.flag("imageBuilderCreateNamespace", true)) {
+        throw new UserError(
+            "preparedNamespace is for images that are built where the service's stack has made it ready; " +
+                "set imageBuilderCreateNamespace to false too",
+        );
+    }
     if (needsMore !== undefined) {
         throw new UserError(`${needsMore} is set where preparedNamespace is: ${onlyJobs}; leave it out`);
     }
@@ -186,6 +202,7 @@ export function readPrepared(read: Reader): boolean {
 /** https://kubernetes.io/docs/concepts/overview/working-with-objects/names/#dns-subdomain-names */
 const objectName = /^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$/;
 const tokenLine = /^[\w.@-]{1,64} [0-9a-f]{64} [a-z:,]+$/;
+const certificates = /^\s*(?:-----BEGIN CERTIFICATE-----[\w+/=\s]+-----END CERTIFICATE-----\s*)+$/;
 const reached = /^(\d{1,3}(?:\.\d{1,3}){3}\/\d{1,2}):(\d{1,5})$/;
 
 function reachedOf(text: string): Reached {
@@ -196,19 +213,26 @@ function reachedOf(text: string): Reached {
 const onlyJobs = "in a namespace of a service's builds there are only their Jobs";
 
 /** @param text as the configuration has it: a map or a list is JSON */
-function isMoreThanJob(key: (typeof notInSlot)[number], text: string): boolean {
-    return key === "imageBuilder" ? text === "cluster" : !/^\s*(\{\s*\}|\[\s*\])?\s*$/.test(text);
+function isMoreThanJob(text: string): boolean {
+    return !/^\s*(\{\s*\}|\[\s*\])?\s*$/.test(text);
 }
 
 function buildsOf(given: unknown): Readonly<Record<string, unknown>> {
     const builds = given === undefined ? {} : objectOf("service.builds", JSON.stringify(given));
-    const decided = Object.keys(builds).find((key) => notForBuilds.has(key.replace(/^ke-1-build:/, "")));
+    const plain = (key: string) => key.replace(/^ke-1-build:/, "");
+    const images = Object.keys(builds).find((key) => imageBuilderKey.test(plain(key)));
+    if (images !== undefined) {
+        throw new UserError(
+            `service.builds has ${images}; set it beside service: the stack makes ready where images are built`,
+        );
+    }
+    const decided = Object.keys(builds).find((key) => notForBuilds.has(plain(key)));
     if (decided !== undefined) {
         throw new UserError(`service.builds has ${decided}, which the service's stack decides; leave it out`);
     }
     const more = Object.entries(builds).find(([name, value]) => {
-        const key = notInSlot.find((each) => each === name.replace(/^ke-1-build:/, ""));
-        return key !== undefined && isMoreThanJob(key, typeof value === "string" ? value : JSON.stringify(value));
+        const key = notInSlot.find((each) => each === plain(name));
+        return key !== undefined && isMoreThanJob(typeof value === "string" ? value : JSON.stringify(value));
     });
     if (more !== undefined) {
         throw new UserError(`service.builds has ${more[0]}, but ${onlyJobs}; leave it out`);

@@ -10,6 +10,8 @@ import { daemonState, ensureDaemon, runningDaemon, strays, type DaemonSpec } fro
 import { descriptorPath, readDescriptor, type PlatformDescriptor } from "./descriptor";
 import { dockerAnswers, foreignDocker, ownDockerSocket } from "./docker";
 import { makePrivateDirectory, readIfThere, writePrivateFile } from "./files";
+import { readImageBuilder } from "./imageBuilderDescriptor";
+import { imageRegistrySpec } from "./imageRegistry";
 import { baseImageIsMade, ensureBaseImage, pullImage, pushBaseImage, pushPauseImage } from "./images";
 import { kubeconfigPath, kubeContext, writeKubeconfigs } from "./kubeconfig";
 import { requireNodeReady } from "./kubelet";
@@ -213,6 +215,12 @@ async function startAll(
         start(daemons.controllerManager, apiServer),
         start(daemons.scheduler, apiServer),
         start(daemons.gateway, apiServer, registry),
+        // A service that builds images needs the door that `up` of a stack opens where it is to build some itself.
+        after([network, registry], async () => {
+            if (daemons.gateway && readImageBuilder(settings.home)) {
+                await start(await imageRegistrySpec(settings));
+            }
+        }),
     ];
     const node = after([kubelet, pause, ...others], async () =>
         steps.step("node is ready", async () => untilNodeReady(settings, signal)),

@@ -135,7 +135,7 @@ export function unbracketed(host: string): string {
 function refusal(host: string, address: string): UserError {
     const shown = host === address ? address : `${host} (${address})`;
     return new UserError(
-        `${shown} is not a public address, and sources come from no other; the service's allowSources can name it`,
+        `${shown} is not a public address, and sources come from no other; --allow-source can name it`,
     );
 }
 

@@ -1,7 +1,9 @@
 import { randomUUID } from "node:crypto";
 import { once } from "node:events";
+import * as fs from "node:fs";
 import type { IncomingMessage, ServerResponse } from "node:http";
-import { createServer } from "node:http";
+import * as http from "node:http";
+import * as https from "node:https";
 import type { AddressInfo } from "node:net";
 
 import { assembled } from "./buildkiteChunks";
@@ -32,18 +34,26 @@ export class BuildkiteServer {
     /** Method and path of each request. */
     public readonly requests: string[] = [];
     private readonly faults: Fault[] = [];
-    private readonly server = createServer((request, response) => {
-        void this.serve(request, response).catch(() => response.destroy());
-    });
+    private readonly server: http.Server;
 
-    public constructor(private readonly options: BuildkiteOptions) {}
+    public constructor(private readonly options: BuildkiteOptions) {
+        const { tls } = options;
+        const listener = (request: IncomingMessage, response: ServerResponse) => {
+            void this.serve(request, response).catch(() => response.destroy());
+        };
+        this.server = tls
+            ? https.createServer({ cert: fs.readFileSync(tls.certificate), key: fs.readFileSync(tls.key) }, listener)
+            : http.createServer(listener);
+    }
 
     public get url(): string {
-        return `http://127.0.0.1:${(this.server.address() as AddressInfo).port}/v3`;
+        const { tls } = this.options;
+        const { port } = this.server.address() as AddressInfo;
+        return `${tls ? "https" : "http"}://${tls?.host ?? "127.0.0.1"}:${port}/v3`;
     }
 
     public async start(): Promise<this> {
-        this.server.listen(0, "127.0.0.1");
+        this.server.listen(0, this.options.tls?.host ?? "127.0.0.1");
         await once(this.server, "listening");
         return this;
     }

@@ -38,6 +38,8 @@ export interface FakeAgent {
 
 export interface BuildkiteOptions {
     readonly registrationToken: string;
+    /** An address of this machine, and what proves it to clients: paths of PEM files. Loopback, without TLS, by default. */
+    readonly tls?: { readonly host: string; readonly certificate: string; readonly key: string };
     /** Seconds, as the server tells agents. */
     readonly pingInterval?: number;
     readonly heartbeatInterval?: number;

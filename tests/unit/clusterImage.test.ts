@@ -49,7 +49,7 @@ describe("the configuration of imageBuilder", () => {
                 key,
                 typeof byDefault === "string" ? byDefault : JSON.stringify(byDefault),
             ]);
-        assert.equal(documented.length, 13);
+        assert.equal(documented.length, 14);
         assert.deepEqual(read({ ...own, ...Object.fromEntries(documented) }), read(own));
         assert.equal(config["imageBuilder"]?.default, "docker");
     });

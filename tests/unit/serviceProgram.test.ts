@@ -233,7 +233,12 @@ describe("the program of a service", () => {
             { builds: { "ke-1-build:dependencies": { broker: {} } } },
             /^service\.builds has ke-1-build:dependencies, but/,
         ],
-        [{ builds: { imageBuilder: "cluster" } }, /^service\.builds has imageBuilder, but/],
+        [{ builds: { imageBuilder: "cluster" } }, /^service\.builds has imageBuilder; set it beside service/],
+        [
+            { builds: { imageRegistry: "x:5000" } },
+            /^service\.builds has imageRegistry, which the service's stack decides/,
+        ],
+        [{ certificates: "/etc/ssl/ca.pem" }, /^service\.certificates must be certificates as PEM, and nothing else/],
         [{}, /^namespace must be at most 54 characters/, { namespace: "n".repeat(60) }],
     ];
     for (const [given, message, more] of refused) {
@@ -248,8 +253,56 @@ describe("the program of a service", () => {
         });
     }
 
-    it("gives builds what is as it is without: Docker, and no dependencies", () => {
-        const builds = { imageBuilder: "docker", needs: [], dependencies: {} };
+    it("makes ready where images are built, for itself and for its builds, where the stack says so", async () => {
+        const images = {
+            imageBuilder: "cluster",
+            imageRegistry: "http://registry.kube-system:5000",
+            imageBuilderDns: "false",
+        };
+        const built = await service({ image: "", parallel: 1 }, images);
+        const role = built.one("kubernetes:rbac.authorization.k8s.io/v1:RoleBinding", "images-binding");
+        assert.equal(role.metadata.namespace, "ci-images");
+        assert.deepEqual(role.subjects, [{ kind: "ServiceAccount", namespace: "ci", name: "ke1-service" }]);
+        assert.deepEqual(
+            built.all("docker-build:index:Image").concat(built.all("docker:index/image:Image")),
+            [],
+            "no Docker is asked",
+        );
+        const itself = JSON.parse(built.one("command:local:Command", "_service-image").environment.KE1_IMAGE_BUILD);
+        assert.equal(itself.pod.namespace, "ci-images");
+        const { stack } = built.all("kubernetes:core/v1:ConfigMap").find(({ name }) => name === "service-settings")!
+            .inputs["data"];
+        const config = JSON.parse(stack).config;
+        const read = readSettings(
+            {
+                get: (key) =>
+                    config[`ke-1-build:${key}`] === undefined ? undefined : String(config[`ke-1-build:${key}`]),
+            },
+            { project: "ke-1-build", stack: "build" },
+        );
+        assert.equal(read.preparedNamespace, true);
+        assert.deepEqual(read.imageBuilder, {
+            ...readSettings({ get: (key) => ({ ...cluster, ...images })[key] }, { project: "ke-1-build", stack: "ci" })
+                .imageBuilder,
+            createNamespace: false,
+        });
+    });
+
+    it("trusts a build server's own authority, which a new one replaces with its pod", async () => {
+        const pem = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n";
+        const trusting = await service({ certificates: pem });
+        const environment = Object.fromEntries(
+            serve(trusting).env.map(({ name, value }: Inputs) => [name, value] as const),
+        ) as Record<string, string>;
+        assert.equal(environment["NODE_EXTRA_CA_CERTS"], "/run/ke1/settings/certificates");
+        const settings = (of: ProgramRun) =>
+            of.all("kubernetes:core/v1:ConfigMap").find(({ name }) => name === "service-settings")!.inputs;
+        assert.equal(settings(trusting)["data"].certificates, pem);
+        assert.notEqual(settings(trusting)["metadata"].name, settings(await service({}))["metadata"].name);
+    });
+
+    it("gives builds what is as it is without: no dependencies", () => {
+        const builds = { needs: [], dependencies: {} };
         const config: Readonly<Record<string, string>> = {
             ...cluster,
             service: JSON.stringify({ tokens: [token], builds }),
@@ -309,7 +362,7 @@ describe("a build in a namespace that a service has prepared", () => {
             },
             /dependencies is set where preparedNamespace is: in a namespace of a service's builds there are only/,
         ],
-        [{ imageBuilder: "cluster" }, /imageBuilder is set where preparedNamespace is/],
+        [{ imageBuilder: "cluster" }, /set imageBuilderCreateNamespace to false too/],
         [{ admission: "true" }, /admission is set where preparedNamespace is/],
     ] as const) {
         it(`is refused with ${JSON.stringify(more)}`, () => {
