@@ -129,12 +129,8 @@ export class AwaitedBuild {
     public async ending(signal: AbortSignal): Promise<Ending> {
         const { namespace, step } = this.request;
         const name = this.jobName;
-        const [job, pods, manifest] = await this.patience.until(signal, () =>
-            Promise.all([
-                this.cluster.job(namespace, name),
-                this.cluster.podsOfJob(namespace, name),
-                this.store.manifest(this.key),
-            ]),
+        const [{ job, pods }, manifest] = await this.patience.until(signal, () =>
+            Promise.all([this.cluster.buildState(namespace, name), this.store.manifest(this.key)]),
         );
         this.job = job;
         this.pod = pods.at(-1);
@@ -255,10 +251,7 @@ export class AwaitedBuild {
             return;
         }
         const { namespace } = this.request;
-        const [job, pods] = await Promise.all([
-            this.cluster.job(namespace, this.jobName),
-            this.cluster.podsOfJob(namespace, this.jobName),
-        ]);
+        const { job, pods } = await this.cluster.buildState(namespace, this.jobName);
         this.confirmedAt = Date.now();
         const sameJob = job !== undefined && job.metadata?.uid === this.job?.metadata?.uid;
         this.jobDeleted ||= !sameJob;
