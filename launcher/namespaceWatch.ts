@@ -100,7 +100,7 @@ export class NamespaceWatch {
                 const had = kind === "job" ? [known.job] : [...known.pods.values()];
                 had.filter((each) => each !== undefined)
                     .filter(({ metadata }) => !there.has(metadata?.uid))
-                    .forEach((gone) => this.take(kind, gone as T, true));
+                    .forEach((gone) => this.take(kind, gone, true));
             }
             items.forEach((item) => this.take(kind, item, false));
             this.current[kind] = true;
