@@ -3,6 +3,8 @@ import { setTimeout } from "node:timers/promises";
 import type { KubeConfig } from "@kubernetes/client-node";
 import { Watch } from "@kubernetes/client-node";
 
+import { isNotYetReady } from "./patience";
+
 /** What goes with each connection of a watch that is made again and again. */
 export interface Connection {
     /** @returns more of the query */
@@ -71,7 +73,7 @@ export async function keepWatching(
                 }, resolve);
         });
         connection?.onBreak();
-        if (/\b40[13]\b|forbidden|unauthorized/i.test(String(failure))) {
+        if (!isNotYetReady(failure) && /\b40[13]\b|forbidden|unauthorized/i.test(String(failure))) {
             throw failure instanceof Error ? failure : new Error(String(failure));
         }
         // The API server may be restarting: be patient, and tell nobody for the first minute.
