@@ -29,7 +29,7 @@ node_modules/.stamp: package.json package-lock.json .npmrc
 
 # What few need stays in node_modules: Azure's logins, Kafka's client (which reads a file beside its code), OpenTelemetry.
 dist/ke1.js: node_modules/.stamp dist/page/page.js $(TS_SOURCES)
-	@$(BIN)/esbuild cli/ke1.ts cli/main.ts cli/queueService.ts --bundle --external:./main.js --external:./queueService.js --external:@azure/identity --external:@platformatic/kafka '--external:@opentelemetry/*' --platform=node \
+	@$(BIN)/esbuild cli/ke1.ts cli/main.ts cli/await.ts cli/awaitLauncher.ts cli/queueService.ts --bundle --external:./main.js --external:./await.js --external:./awaitLauncher.js --external:./queueService.js --external:@azure/identity --external:@platformatic/kafka '--external:@opentelemetry/*' --platform=node \
 		--target=node22 --format=cjs --sourcemap --outdir=dist --log-level=warning
 
 # What `ke1 serve` gives to browsers.

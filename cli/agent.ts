@@ -32,7 +32,7 @@ export function agentCommands(): Command[] {
             .action(async ({ cwd }: { readonly cwd: string }) => (await import("./resolveSource")).printSource(cwd)),
         new Command("await")
             .description("(run by the program) wait for a build's outcome")
-            .action(async () => (await actions()).awaitJob()),
+            .action(async () => (await import("./awaitLauncher")).awaitAlone()),
         new Command("await-pipeline")
             .description("(run by the program) run a pipeline's steps and wait for their outcomes")
             .action(async () => (await actions()).awaitPipeline()),

@@ -8,8 +8,8 @@ import { readDescriptor } from "../platform/descriptor";
 import { azureLogin } from "./azureLogin";
 
 /** An environment variable that the stack's program sets for the commands it runs. */
-export function required(name: string): string {
-    const value = process.env[name];
+export function required(name: string, environment: NodeJS.ProcessEnv = process.env): string {
+    const value = environment[name];
     if (value === undefined || value === "") {
         throw new UserError(`${name} is not set; this command is run by the stack's program, not by hand`);
     }

@@ -1,11 +1,15 @@
-import { enableCompileCache } from "node:module";
-import * as os from "node:os";
-import * as path from "node:path";
+import { keepCompiled } from "./compileCache";
+import type { serveAwaits } from "./awaitLauncher";
 
-// Compiled once, read from the cache afterwards: half of the start of every command. Kept apart from main.ts, because only
-// what is loaded after this call is cached.
-const cache =
-    process.env["KE1_CACHE"] || path.join(process.env["XDG_CACHE_HOME"] || path.join(os.homedir(), ".cache"), "ke1");
-enableCompileCache(path.join(cache, "node"));
-// eslint-disable-next-line @typescript-eslint/no-require-imports
-require("./main.js");
+/* eslint-disable @typescript-eslint/no-require-imports */
+if (process.argv.length === 3 && process.argv[2] === "await") {
+    // So small that there is nothing to be kept.
+    require("./await.js");
+} else {
+    keepCompiled();
+    if (process.argv.length === 3 && process.argv[2] === "await-launcher") {
+        (require("./awaitLauncher.js") as { readonly serveAwaits: typeof serveAwaits }).serveAwaits();
+    } else {
+        require("./main.js");
+    }
+}

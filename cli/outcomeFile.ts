@@ -5,8 +5,12 @@ import type { OutcomeFile } from "../contract/outcomeFile";
 import { outcomeFileVariable } from "../contract/outcomeFile";
 
 /** Leaves a build's outcome where whoever runs `ke1 up` wants it, if anybody does. */
-export function writeOutcome(outcome: OutcomeFile): void {
-    const file = process.env[outcomeFileVariable] ?? "";
+export function writeOutcome(
+    outcome: OutcomeFile,
+    environment: NodeJS.ProcessEnv = process.env,
+    say: (text: string) => void = (text) => process.stderr.write(text),
+): void {
+    const file = environment[outcomeFileVariable] ?? "";
     if (file === "") {
         return;
     }
@@ -15,6 +19,6 @@ export function writeOutcome(outcome: OutcomeFile): void {
         fs.renameSync(`${file}.part`, file);
     } catch (error) {
         // The build has ended, whoever wants to know of it.
-        process.stderr.write(`warning: ${file} cannot be written: ${messageOf(error)}\n`);
+        say(`warning: ${file} cannot be written: ${messageOf(error)}\n`);
     }
 }

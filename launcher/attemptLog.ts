@@ -30,9 +30,9 @@ export class AttemptLog {
      */
     public async follow(podUid: string | undefined): Promise<boolean> {
         if (this.attempt === undefined) {
-            const attempts = await this.store.attempts(this.key);
-            const mine = attempts.find(({ started }) => started?.pod.uid === podUid);
-            if (!mine?.started) {
+            const attempts = await this.store.begun(this.key);
+            const mine = attempts.find(({ started }) => started.pod.uid === podUid);
+            if (!mine) {
                 return false;
             }
             this.attempt = mine.attempt;

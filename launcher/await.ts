@@ -3,6 +3,7 @@ import type { Manifest } from "../contract/manifest";
 import type { Outcome } from "../contract/outcome";
 import type { BuildResult } from "../contract/result";
 import { maxListedArtifacts } from "../contract/result";
+import { isAbandoned } from "./abandoned";
 import type { AwaitListener, AwaitRequest, Ending } from "./awaitedBuild";
 import { AwaitedBuild } from "./awaitedBuild";
 import type { Cluster } from "./cluster";
@@ -32,7 +33,7 @@ export async function awaitBuild(
         await held.acquire(signal);
         return await awaitOutcome(cluster, store, request, listener, signal);
     } finally {
-        await held.release();
+        await (isAbandoned(signal) ? held.leave() : held.release());
     }
 }
 

@@ -14,6 +14,7 @@ import { failedInit, initOutOfMemory, keepInitLog, summaryLines } from "./compan
 import type { BuildChange, Cluster } from "./cluster";
 import { eventsOf, recordPodInfo } from "./explanation";
 import { presentable } from "./logFollower";
+import type { Pace } from "./pace";
 import { Patience } from "./patience";
 import {
     buildContainer,
@@ -53,6 +54,8 @@ export interface AwaitRequest {
     readonly retries: number;
     /** Milliseconds between two looks at the store. */
     readonly pollInterval: number;
+    /** Shared by the builds that one process awaits. */
+    readonly pace?: Pace;
     readonly watchdogs: Watchdogs;
     /** Dependencies that it has while it runs; its Jobs are made suspended then. */
     readonly needs?: readonly string[];
@@ -77,6 +80,8 @@ export type Ending = { readonly manifest: Manifest } | { readonly failure: Build
 
 /** Milliseconds between two looks at whether Job and pod are still there. */
 const confirmInterval = 10_000;
+/** And between two looks at a store in which only the manifest is missing. */
+const almostStoredInterval = 40;
 
 /** One Job of a build, from its start, or wherever it is found, to its end. */
 export class AwaitedBuild {
@@ -95,6 +100,9 @@ export class AwaitedBuild {
     private podDeleted = false;
     private confirmedAt = Date.now();
     private isSuspended = false;
+    private looksAtStore = false;
+    /** Whether all but the manifest is in the store. */
+    private isAlmostStored = false;
     private removedByForce: string | undefined;
     private endedForExporter: string | undefined;
     private wake: () => void = () => undefined;
@@ -129,12 +137,8 @@ export class AwaitedBuild {
     public async ending(signal: AbortSignal): Promise<Ending> {
         const { namespace, step } = this.request;
         const name = this.jobName;
-        const [job, pods, manifest] = await this.patience.until(signal, () =>
-            Promise.all([
-                this.cluster.job(namespace, name),
-                this.cluster.podsOfJob(namespace, name),
-                this.store.manifest(this.key),
-            ]),
+        const [{ job, pods }, manifest] = await this.patience.until(signal, () =>
+            Promise.all([this.cluster.buildState(namespace, name), this.store.manifest(this.key)]),
         );
         this.job = job;
         this.pod = pods.at(-1);
@@ -183,17 +187,27 @@ export class AwaitedBuild {
                 if (watchFailure !== undefined) {
                     throw watchFailure as Error;
                 }
-                await this.sleep(this.request.pollInterval);
+                await this.sleep(this.untilNextLook());
             }
             await this.endLog();
             return {
                 failure: new BuildFailure("Cancelled", "interrupted", { log: this.log.path, job: this.jobName }),
             };
         } finally {
+            this.request.pace?.leave(this);
             signal.removeEventListener("abort", stop);
             watching.abort();
             await watch;
         }
+    }
+
+    /** In milliseconds; what changes in the cluster is seen at once. */
+    private untilNextLook(): number {
+        if (this.isAlmostStored) {
+            return almostStoredInterval;
+        }
+        const { pace, pollInterval } = this.request;
+        return pace?.interval(this, this.looksAtStore, pollInterval) ?? pollInterval;
     }
 
     /** What the store has of the log, to its end: a build that lived for a moment has one too. */
@@ -239,7 +253,8 @@ export class AwaitedBuild {
         if (given) {
             return given;
         }
-        if (phase?.name === "running" || phase?.name === "ended") {
+        this.looksAtStore = phase?.name === "running" || phase?.name === "ended";
+        if (this.looksAtStore) {
             await this.followLog();
             const ended = await this.endingFromStore();
             if (ended) {
@@ -255,10 +270,7 @@ export class AwaitedBuild {
             return;
         }
         const { namespace } = this.request;
-        const [job, pods] = await Promise.all([
-            this.cluster.job(namespace, this.jobName),
-            this.cluster.podsOfJob(namespace, this.jobName),
-        ]);
+        const { job, pods } = await this.cluster.buildState(namespace, this.jobName);
         this.confirmedAt = Date.now();
         const sameJob = job !== undefined && job.metadata?.uid === this.job?.metadata?.uid;
         this.jobDeleted ||= !sameJob;
@@ -305,6 +317,7 @@ export class AwaitedBuild {
             const manifest = await this.store.manifest(this.key);
             // finished.json comes a moment before the manifest.
             if (!manifest) {
+                this.isAlmostStored = finished !== undefined && this.pod !== undefined && !this.podHasEnded();
                 return undefined;
             }
             await this.followLog();

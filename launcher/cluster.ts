@@ -1,21 +1,15 @@
-import { setTimeout } from "node:timers/promises";
-
 import type { ApiConstructor, ApiType, CoreV1Event, V1Job, V1Pod } from "@kubernetes/client-node";
-import {
-    BatchV1Api,
-    CoreV1Api,
-    CustomObjectsApi,
-    KubeConfig,
-    PatchStrategy,
-    setHeaderOptions,
-    Watch,
-} from "@kubernetes/client-node";
+import type { KubeConfig } from "@kubernetes/client-node";
+import { BatchV1Api, CoreV1Api, CustomObjectsApi, PatchStrategy, setHeaderOptions } from "@kubernetes/client-node";
 
 import { UserError } from "../contract/errors";
 import { queueNameLabel } from "../contract/labels";
 import type { EventWriter } from "./notify/event";
 import { eventReporter, eventWriter } from "./notify/event";
+import { keepWatching } from "./keptWatch";
 import { createdAt } from "./podStatus";
+import { pooledConfig } from "./pooledConfig";
+import { SharedWatches } from "./sharedWatches";
 
 /** Which cluster, and as whom. */
 export interface ClusterOptions {
@@ -33,6 +27,8 @@ export class Cluster {
     private readonly batch: BatchV1Api;
     private readonly core: CoreV1Api;
     private readonly custom: CustomObjectsApi;
+    /** Undefined where each build is watched for itself. */
+    private shared: SharedWatches | undefined;
 
     private constructor(private readonly config: KubeConfig) {
         this.batch = config.makeApiClient(BatchV1Api);
@@ -42,7 +38,7 @@ export class Cluster {
 
     /** @throws UserError when there is no such kubeconfig or context. */
     public static connect(options: ClusterOptions): Cluster {
-        const config = new KubeConfig();
+        const config = pooledConfig();
         try {
             if (options.kubeconfig === "") {
                 config.loadFromDefault();
@@ -83,6 +79,21 @@ export class Cluster {
         const labelSelector = `batch.kubernetes.io/job-name=${name}`;
         const { items } = await this.core.listNamespacedPod({ namespace, labelSelector });
         return [...items].sort((a, b) => createdAt(a) - createdAt(b));
+    }
+
+    /** From now on all builds of a namespace have one watch, for as long as any is followed. */
+    public shareWatches(): void {
+        this.shared ??= new SharedWatches(this.config, this.batch, this.core);
+    }
+
+    /** A build's Job and pods: known from a watch, where there is one for all. */
+    public async buildState(namespace: string, name: string): Promise<BuildState> {
+        const known = await this.shared?.state(namespace, name);
+        if (known) {
+            return known;
+        }
+        const [job, pods] = await Promise.all([this.job(namespace, name), this.podsOfJob(namespace, name)]);
+        return { job, pods };
     }
 
     public async jobsWithLabel(namespace: string, labelSelector: string): Promise<readonly V1Job[]> {
@@ -194,13 +205,18 @@ export class Cluster {
         onChange: (change: BuildChange) => void,
         signal: AbortSignal,
     ): Promise<void> {
-        const jobs = this.watch(
+        if (this.shared) {
+            return this.shared.follow(namespace, job, onChange, signal);
+        }
+        const jobs = keepWatching(
+            this.config,
             `/apis/batch/v1/namespaces/${namespace}/jobs`,
             { fieldSelector: `metadata.name=${job}` },
             (type, object) => onChange({ kind: "job", deleted: type === "DELETED", job: object as V1Job }),
             signal,
         );
-        const pods = this.watch(
+        const pods = keepWatching(
+            this.config,
             `/api/v1/namespaces/${namespace}/pods`,
             { labelSelector: `batch.kubernetes.io/job-name=${job}` },
             (type, object) => onChange({ kind: "pod", deleted: type === "DELETED", pod: object as V1Pod }),
@@ -208,56 +224,12 @@ export class Cluster {
         );
         await Promise.all([jobs, pods]);
     }
+}
 
-    private async watch(
-        path: string,
-        query: Record<string, string>,
-        onEvent: (type: string, object: unknown) => void,
-        signal: AbortSignal,
-    ): Promise<void> {
-        const watch = new Watch(this.config);
-        for (let failures = 0; !signal.aborted;) {
-            const started = Date.now();
-            // Without a resourceVersion a watch begins with one ADDED for each object there is.
-            const failure = await new Promise<unknown>((resolve) => {
-                let controller: AbortController | undefined;
-                const abort = () => {
-                    controller?.abort();
-                    resolve(undefined);
-                };
-                signal.addEventListener("abort", abort, { once: true });
-                watch
-                    .watch(
-                        path,
-                        query,
-                        (type, object: unknown) => {
-                            if (type !== "BOOKMARK" && type !== "ERROR") {
-                                onEvent(type, object);
-                            }
-                        },
-                        (error: unknown) => {
-                            signal.removeEventListener("abort", abort);
-                            resolve(error ?? undefined);
-                        },
-                    )
-                    .then((made) => {
-                        controller = made;
-                        if (signal.aborted) {
-                            made.abort();
-                        }
-                    }, resolve);
-            });
-            if (/\b40[13]\b|forbidden|unauthorized/i.test(String(failure))) {
-                throw failure instanceof Error ? failure : new Error(String(failure));
-            }
-            // The API server may be restarting: be patient, and tell nobody for the first minute.
-            failures = Date.now() - started > 10_000 ? 0 : failures + 1;
-            if (failures > 40) {
-                throw new Error(`the API server cannot be reached: ${String(failure)}`);
-            }
-            await pause(Math.min(2000, 50 * 2 ** failures), signal);
-        }
-    }
+/** A build's Job, if it is there, and its pods, the oldest first. */
+export interface BuildState {
+    readonly job: V1Job | undefined;
+    readonly pods: readonly V1Pod[];
 }
 
 export type BuildChange =
@@ -267,11 +239,6 @@ export type BuildChange =
 /** Whether a Job waits for, or runs by leave of, a queue of Kueue's. */
 export function isQueued(job: V1Job): boolean {
     return job.metadata?.labels?.[queueNameLabel] !== undefined;
-}
-
-/** Waits, but not beyond the signal. */
-async function pause(milliseconds: number, signal: AbortSignal): Promise<void> {
-    await setTimeout(milliseconds, undefined, { signal }).catch(() => undefined);
 }
 
 function eventTime(event: CoreV1Event): number {

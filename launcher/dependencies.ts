@@ -52,11 +52,16 @@ export class HeldDependencies {
         await Promise.all(this.names.map(async (name) => this.ready(name, signal)));
     }
 
-    /** Gives them back, however the build has ended. */
-    public async release(): Promise<void> {
+    /** Leaves them to a build that goes on, for as long as they are leased. */
+    public async leave(): Promise<void> {
         clearInterval(this.renewal);
         // Else it could take again what has been given back, for a minute.
         await this.renewed;
+    }
+
+    /** Gives them back, however the build has ended. */
+    public async release(): Promise<void> {
+        await this.leave();
         for (const name of this.names) {
             try {
                 const left = await this.change(name, false);

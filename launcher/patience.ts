@@ -105,7 +105,7 @@ export class Patience {
 
 /** Whether trying again can help: nobody answered, the server said that it could not for now, or a role is not in effect yet. */
 export function mayPass(error: unknown): boolean {
-    if (error instanceof NotYetAllowed) {
+    if (error instanceof NotYetAllowed || isNotYetReady(error)) {
         return true;
     }
     if (error instanceof RestError) {
@@ -119,6 +119,11 @@ export function mayPass(error: unknown): boolean {
         (typeof code === "number" && isServerError(code)) ||
         (cause !== undefined && cause !== error && mayPass(cause))
     );
+}
+
+/** What an API server answers, with 403, while it starts (the admission plugins of k8s.io/apiserver). */
+export function isNotYetReady(error: unknown): boolean {
+    return error instanceof Error && error.message.includes("not yet ready to handle request");
 }
 
 function isServerError(status: number | undefined): boolean {

@@ -13,6 +13,12 @@ export class NotYetAllowed extends UserError {}
 /** https://learn.microsoft.com/rest/api/storageservices/append-block: the least that any version takes, in bytes. */
 const appendLimit = 4 * 1024 * 1024;
 
+/** An attempt that has begun. */
+export interface BegunAttempt {
+    readonly attempt: number;
+    readonly started: AttemptStarted;
+}
+
 /** A build that the store knows of. */
 export interface StoredAttempt {
     readonly attempt: number;
@@ -47,6 +53,26 @@ export class BuildStore {
 
     /** The attempts at a build, first to last. */
     public async attempts(key: BuildKey): Promise<readonly StoredAttempt[]> {
+        return Promise.all(
+            (await this.attemptNumbers(key)).map(async (attempt) => ({
+                attempt,
+                started: await this.document<AttemptStarted>(layout.started(key, attempt)),
+                finished: await this.finished(key, attempt),
+                podinfo: await this.document<PodInfo>(layout.podinfo(key, attempt)),
+            })),
+        );
+    }
+
+    /** The attempts that have begun, first to last, without how they ended. */
+    public async begun(key: BuildKey): Promise<readonly BegunAttempt[]> {
+        const attempts = (await this.attemptNumbers(key)).map(async (attempt) => ({
+            attempt,
+            started: await this.document<AttemptStarted>(layout.started(key, attempt)),
+        }));
+        return (await Promise.all(attempts)).filter((each): each is BegunAttempt => each.started !== undefined);
+    }
+
+    private async attemptNumbers(key: BuildKey): Promise<readonly number[]> {
         const numbers = new Set<number>();
         await this.asked(async () => {
             for await (const blob of this.container.listBlobsFlat({ prefix: layout.attemptsPrefix(key) })) {
@@ -56,16 +82,7 @@ export class BuildStore {
                 }
             }
         });
-        return Promise.all(
-            [...numbers]
-                .sort((a, b) => a - b)
-                .map(async (attempt) => ({
-                    attempt,
-                    started: await this.document<AttemptStarted>(layout.started(key, attempt)),
-                    finished: await this.finished(key, attempt),
-                    podinfo: await this.document<PodInfo>(layout.podinfo(key, attempt)),
-                })),
-        );
+        return [...numbers].sort((a, b) => a - b);
     }
 
     public async finished(key: BuildKey, attempt: number): Promise<AttemptFinished | undefined> {

@@ -9,13 +9,16 @@ import type { NotifierOptions } from "./notifier";
  *
  * @throws UserError when the file cannot be read
  */
-export function notifierSettings(environment: NodeJS.ProcessEnv = process.env): NotifierOptions {
+export function notifierSettings(
+    environment: NodeJS.ProcessEnv = process.env,
+    say: (text: string) => void = (text) => process.stderr.write(text),
+): NotifierOptions {
     const file = environment["KE1_WEBHOOK_SECRET_FILE"];
     return {
         pushgateway: environment["KE1_PUSHGATEWAY"] || undefined,
         webhook: environment["KE1_WEBHOOK"] || undefined,
         webhookSecret: environment["KE1_WEBHOOK_SECRET"] || (file ? secretIn(file) : undefined),
-        debug: environment["KE1_DEBUG"] ? (line) => process.stderr.write(`debug: ${line}\n`) : undefined,
+        debug: environment["KE1_DEBUG"] ? (line) => say(`debug: ${line}\n`) : undefined,
     };
 }
 

@@ -99,6 +99,8 @@ describe("a cluster or a store that does not answer", () => {
         assert.equal(mayPass(Object.assign(new Error("apiserver"), { code: 503 })), true);
         assert.equal(mayPass(new RestError("no", { statusCode: 403 })), false);
         assert.equal(mayPass(Object.assign(new Error("forbidden"), { code: 403 })), false);
+        const starting = 'HTTP-Code: 403\nBody: "jobs.batch is forbidden: not yet ready to handle request"';
+        assert.equal(mayPass(Object.assign(new Error(starting), { code: 403 })), true);
         assert.equal(mayPass(new TypeError("a defect")), false);
     });
     it("is said once, and so is that it is back", async () => {
