@@ -2,63 +2,99 @@ import { execFileSync, spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import * as fs from "node:fs";
+import * as os from "node:os";
 import * as path from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 
-import { containerSas } from "../launcher/store";
-import { openStore } from "../cli/context";
 import { ExporterPods } from "../tests/helpers/exporterPods";
-import { platform, projectDirectory, TemporaryStack } from "../tests/helpers/ke1";
+import { projectDirectory } from "../tests/helpers/ke1";
 import { TemporaryDirectory } from "../tests/helpers/temporary";
+import { BenchStore } from "./benchStore";
+import type { Usage } from "./processWatch";
+import { ProcessWatch } from "./processWatch";
 import { reportTable } from "./report";
 import { summarize } from "./statistics";
 import type { Sample } from "./statistics";
 
 /**
- * What the exporter costs over uploading the same files with the plain SDK (exporter/bench), at the best of several settings:
- * the exporter also hashes each file twice, checks that it did not change, and stores log, manifest and provenance. Both take
- * turns on the embedded platform's blob store. Then how long a line takes from print to blob.
+ * What the exporter costs over uploading the same files with the plain SDK (exporter/bench): it also hashes each file, checks
+ * that it did not change, fences off other builds of the tag, and stores log, manifest and provenance. Both take turns, each
+ * time on a store that was just started and warmed up. Of the plain SDK, its process's whole life is measured; of the exporter,
+ * which is there before the build, all between the build's end and its own.
+ *
+ * SEARCH=1 tries the plain SDK's settings first, and takes the best, instead of those that were the best when this was written.
+ * Files and store are in memory, where there is room: the store waits for its disk at each block, and a disk that is slow would
+ * hide what the exporter costs. TMPDIR names another place.
  */
 const runs = Number(process.env["RUNS"] ?? "7");
 const mebibytes = Number(process.env["MIB"] ?? "1024");
 const smallFiles = Number(process.env["FILES"] ?? "10000");
-/** Blocks in MiB and how many at once, for the baseline's best. */
-const settings = [
-    [4, 2],
-    [4, 8],
-    [8, 4],
-    [16, 4],
-    [32, 2],
-] as const;
+const searching = Boolean(process.env["SEARCH"]);
+
+/** Blocks in MiB, 0 for a file in one request; how many blocks of a file, and files, at once; whether blocks have their MD5. */
+interface Setting {
+    readonly block: number;
+    readonly parallel: number;
+    readonly md5?: boolean;
+}
+const settings: Record<"large" | "small", { readonly best: Setting; readonly others: readonly Setting[] }> = {
+    large: {
+        best: { block: 8, parallel: 4, md5: true },
+        others: [
+            { block: 0, parallel: 1 },
+            { block: 8, parallel: 4 },
+            { block: 4, parallel: 8, md5: true },
+            { block: 8, parallel: 2, md5: true },
+            { block: 16, parallel: 4, md5: true },
+            { block: 32, parallel: 2, md5: true },
+            { block: 64, parallel: 4, md5: true },
+        ],
+    },
+    small: {
+        best: { block: 8, parallel: 8 },
+        others: [
+            { block: 8, parallel: 4 },
+            { block: 8, parallel: 16 },
+            { block: 8, parallel: 32 },
+        ],
+    },
+};
+
+function describe({ block, parallel, md5 }: Setting): string {
+    return `${block === 0 ? "one request" : `${block} MiB`}${md5 ? " with MD5" : ""} x ${parallel}`;
+}
+
+interface Measured extends Usage {
+    readonly seconds: number;
+    /** Of the store's process, which is the larger part of the work. */
+    readonly storeCpuSeconds: number;
+}
 
 async function main(): Promise<void> {
-    const directory = new TemporaryDirectory();
-    const stack = new TemporaryStack("bench-export");
+    const directory = new TemporaryDirectory(place());
     try {
-        const { blobEndpoint } = platform();
-        const store = openStore(`${blobEndpoint}/${stack.container}`);
-        await store.create();
-        const credential = stack.containerClient().credential as Parameters<typeof containerSas>[0];
-        const today = new Date().toISOString().slice(0, "YYYY-MM-DD".length);
-        const sas = containerSas(credential, blobEndpoint, stack.container, today);
-        const bench = new ExportBench(directory.path, store.url, sas, stack);
+        const bench = new ExportBench(directory.path);
         const samples: Record<string, Sample> = {};
-        for (const [name, make] of [
-            [`1 file of ${mebibytes} MiB`, oneLargeFile],
-            [`${smallFiles} files of 10 KiB`, manySmallFiles],
-        ] as const) {
-            Object.assign(samples, await bench.compare(name, make));
+        if (mebibytes > 0) {
+            Object.assign(samples, await bench.compare(`1 file of ${mebibytes} MiB`, "large", oneLargeFile));
         }
-        reportTable("export", "seconds, MiB, or a ratio", samples, { runs, mebibytes, smallFiles });
-        const delays: Record<string, Sample> = {};
-        for (const rate of [1, 10, 10_000]) {
-            Object.assign(delays, await bench.logDelay(rate));
+        if (smallFiles > 0) {
+            Object.assign(samples, await bench.compare(`${smallFiles} files of 10 KiB`, "small", manySmallFiles));
         }
-        reportTable("log-delay", "seconds from print to blob", delays, {});
+        reportTable("export", "seconds", samples, { runs, mebibytes, smallFiles });
     } finally {
-        await stack.remove();
         directory.remove();
     }
+}
+
+/** Where there is room for the files and as much again in the store. */
+function place(): string | undefined {
+    const memory = "/dev/shm";
+    if (process.env["TMPDIR"] || !fs.existsSync(memory)) {
+        return undefined;
+    }
+    const { bavail, bsize } = fs.statfsSync(memory);
+    const needed = 2 * Math.max(mebibytes * 2 ** 20, smallFiles * 10 * 2 ** 10) + 2 ** 30;
+    return bavail * bsize > needed && os.freemem() > needed ? memory : undefined;
 }
 
 function oneLargeFile(directory: string): void {
@@ -72,168 +108,145 @@ function manySmallFiles(directory: string): void {
 }
 
 class ExportBench {
-    private readonly pods: ExporterPods;
-    private readonly sasFile: string;
     private readonly plain: string;
+    private readonly warmth: string;
     private count = 0;
 
-    public constructor(
-        private readonly directory: string,
-        private readonly url: string,
-        sas: string,
-        private readonly stack: TemporaryStack,
-    ) {
-        this.pods = new ExporterPods(directory, url, sas);
-        this.sasFile = path.join(directory, "sas");
-        fs.writeFileSync(this.sasFile, sas, { mode: 0o600 });
+    public constructor(private readonly directory: string) {
         this.plain = path.join(directory, "plain");
         execFileSync("go", ["build", "-o", this.plain, "./bench"], {
             cwd: path.join(projectDirectory, "exporter"),
             env: { ...process.env, CGO_ENABLED: "0" },
         });
+        this.warmth = path.join(directory, "warmth");
+        fs.mkdirSync(this.warmth);
+        for (let index = 0; index < 300; index++) {
+            fs.writeFileSync(path.join(this.warmth, `file-${index}`), randomBytes(10 * 1024));
+        }
+        fs.writeFileSync(path.join(this.warmth, "large"), randomBytes(32 << 20));
     }
 
     /** The exporter beside the plain SDK on the same files. */
-    public async compare(name: string, make: (directory: string) => void): Promise<Record<string, Sample>> {
+    public async compare(
+        name: string,
+        kind: keyof typeof settings,
+        make: (directory: string) => void,
+    ): Promise<Record<string, Sample>> {
         const files = path.join(this.directory, "files");
         fs.mkdirSync(files);
         make(files);
-        let best: { readonly setting: (typeof settings)[number]; readonly seconds: number } | undefined;
-        for (const setting of settings) {
-            const seconds = Math.min(await this.byPlainSdk(files, setting), await this.byPlainSdk(files, setting));
-            if (!best || seconds < best.seconds) {
-                best = { setting, seconds };
-            }
-        }
-        const [block, parallel] = best?.setting ?? settings[0];
-        const plain: number[] = [];
-        const exported: number[] = [];
-        const memory: number[] = [];
+        // What is not on the disk yet would be written while the first of the runs is measured.
+        execFileSync("sync", ["-f", files]);
+        const setting = searching ? await this.search(files, kind) : settings[kind].best;
+        const plain: Measured[] = [];
+        const exported: Measured[] = [];
         for (let run = 0; run < runs; run++) {
-            plain.push(await this.byPlainSdk(files, [block, parallel]));
-            const { seconds, peak } = await this.byExporter(files);
-            exported.push(seconds);
-            memory.push(peak);
+            const turns = [
+                async () => void plain.push(await this.byPlainSdk(files, setting)),
+                async () => void exported.push(await this.byExporter(files)),
+            ];
+            // Neither is always the second.
+            for (const turn of run % 2 === 0 ? turns : turns.reverse()) {
+                await turn();
+            }
         }
         fs.rmSync(files, { recursive: true });
         return {
-            [`${name}: plain SDK, best (${block} MiB x ${parallel})`]: summarize(plain),
-            [`${name}: exporter`]: summarize(exported),
-            [`${name}: plain SDK / exporter`]: summarize(plain.map((value, i) => value / (exported[i] ?? NaN))),
-            [`${name}: exporter's peak memory, MiB`]: summarize(memory),
+            [`${name}: plain SDK (${describe(setting)})`]: summarize(plain.map(({ seconds }) => seconds)),
+            [`${name}: exporter`]: summarize(exported.map(({ seconds }) => seconds)),
+            [`${name}: plain SDK / exporter`]: summarize(
+                plain.map(({ seconds }, i) => seconds / (exported[i]?.seconds ?? NaN)),
+            ),
+            [`${name}: plain SDK's processor seconds`]: summarize(plain.map(({ cpuSeconds }) => cpuSeconds)),
+            [`${name}: exporter's processor seconds`]: summarize(exported.map(({ cpuSeconds }) => cpuSeconds)),
+            [`${name}: store's, with the plain SDK`]: summarize(plain.map(({ storeCpuSeconds }) => storeCpuSeconds)),
+            [`${name}: store's, with the exporter`]: summarize(exported.map(({ storeCpuSeconds }) => storeCpuSeconds)),
+            [`${name}: exporter's peak memory, MiB`]: summarize(exported.map(({ peakMebibytes }) => peakMebibytes)),
         };
     }
 
-    /** The 50th and 95th percentile, as minimum, median and maximum over the runs. */
-    public async logDelay(linesPerSecond: number): Promise<Record<string, Sample>> {
-        const middle: number[] = [];
-        const high: number[] = [];
-        for (let run = 0; run < Math.min(3, runs); run++) {
-            const delays = await this.delaysOf(linesPerSecond, 12);
-            middle.push(delays[Math.floor(delays.length * 0.5)] ?? NaN);
-            high.push(delays[Math.floor(delays.length * 0.95)] ?? NaN);
+    private async search(files: string, kind: keyof typeof settings): Promise<Setting> {
+        const { best, others } = settings[kind];
+        let found: { readonly setting: Setting; readonly seconds: number } | undefined;
+        for (const setting of [best, ...others]) {
+            for (let run = 0; run < 2; run++) {
+                const { seconds, storeCpuSeconds } = await this.byPlainSdk(files, setting);
+                process.stderr.write(
+                    `plain SDK, ${describe(setting)}: ${seconds.toFixed(2)} s, the store's ${storeCpuSeconds.toFixed(2)} s\n`,
+                );
+                if (!found || seconds < found.seconds) {
+                    found = { setting, seconds };
+                }
+            }
         }
-        return {
-            [`${linesPerSecond} lines a second, 50th percentile`]: summarize(middle),
-            [`${linesPerSecond} lines a second, 95th percentile`]: summarize(high),
-        };
+        return found?.setting ?? best;
     }
 
-    private async byPlainSdk(files: string, [block, parallel]: readonly [number, number]): Promise<number> {
-        const prefix = `plain-${++this.count}/`;
+    private async byPlainSdk(files: string, setting: Setting): Promise<Measured> {
+        return this.onStore(async (store) => this.plainSdk(store, files, setting, "plain/"));
+    }
+
+    private async byExporter(files: string): Promise<Measured> {
+        return this.onStore(async (store) => {
+            let watch: ProcessWatch | undefined;
+            const volumes = path.join(this.directory, "volumes");
+            const pods = new ExporterPods(volumes, store.container.url, store.sas, {
+                onVolume: true,
+                exporterStarted: (pid) => (watch = new ProcessWatch(pid)),
+            });
+            // Hard links: what it measures is the export.
+            const end = await pods.run(`run-${++this.count}`, `cp -lR '${files}' bin`);
+            const usage = watch?.end() ?? { peakMebibytes: NaN, cpuSeconds: NaN };
+            fs.rmSync(volumes, { recursive: true });
+            if (end.exporterCode !== 0) {
+                throw new Error(`the exporter failed: ${end.words}`);
+            }
+            return { ...usage, seconds: end.exportSeconds };
+        });
+    }
+
+    /** One measurement on a store that is new, and no longer cold: its code is compiled as it is used. */
+    private async onStore(
+        measure: (store: BenchStore) => Promise<Usage & { readonly seconds: number }>,
+    ): Promise<Measured> {
+        const store = await BenchStore.start(path.join(this.directory, "store"));
+        try {
+            await this.plainSdk(store, this.warmth, { block: 8, parallel: 4, md5: true }, "warmth/");
+            const before = new ProcessWatch(store.pid).end();
+            const measured = await measure(store);
+            const after = new ProcessWatch(store.pid).end();
+            return { ...measured, storeCpuSeconds: after.cpuSeconds - before.cpuSeconds };
+        } finally {
+            await store.remove();
+        }
+    }
+
+    private async plainSdk(
+        store: BenchStore,
+        files: string,
+        { block, parallel, md5 }: Setting,
+        prefix: string,
+    ): Promise<Usage & { readonly seconds: number }> {
+        const sasFile = path.join(this.directory, "sas");
+        fs.writeFileSync(sasFile, store.sas, { mode: 0o600 });
         const started = process.hrtime.bigint();
         const child = spawn(
             this.plain,
-            ["-url", this.url, "-sas-file", this.sasFile, "-dir", files, "-prefix", prefix]
+            ["-url", store.container.url, "-sas-file", sasFile, "-dir", files, "-prefix", prefix]
                 .concat("-block", String(block))
-                .concat("-parallel", String(parallel)),
+                .concat("-parallel", String(parallel))
+                .concat(md5 ? ["-md5"] : []),
             { stdio: ["ignore", "inherit", "inherit"] },
         );
+        const watch = new ProcessWatch(child.pid ?? NaN);
         const [code] = (await once(child, "exit")) as [number | null];
         const seconds = Number(process.hrtime.bigint() - started) / 1e9;
+        const usage = watch.end();
         if (code !== 0) {
             throw new Error("the plain SDK failed");
         }
-        await this.forget(prefix);
-        return seconds;
+        return { ...usage, seconds };
     }
-
-    /** Seconds of the export alone, as the manifest has them, and the peak of resident memory in MiB. */
-    private async byExporter(files: string): Promise<{ readonly seconds: number; readonly peak: number }> {
-        const tag = `exported-${++this.count}`;
-        let peak = 0;
-        const watch = setInterval(() => (peak = Math.max(peak, peakOfExporter())), 20);
-        // Hard links: what it measures is the export.
-        const { exporterCode, words } = await this.pods.run(tag, `mkdir bin && cp -l '${files}'/* bin/`);
-        clearInterval(watch);
-        if (exporterCode !== 0) {
-            throw new Error(`the exporter failed: ${words}`);
-        }
-        const manifest = JSON.parse((await this.stack.blob(`${tag}/manifest.json`)).toString()) as {
-            readonly durations: { readonly exportSeconds: number };
-        };
-        await this.forget(`${tag}/`);
-        return { seconds: manifest.durations.exportSeconds, peak };
-    }
-
-    private async delaysOf(linesPerSecond: number, seconds: number): Promise<readonly number[]> {
-        const tag = `delay-${++this.count}`;
-        const batch = Math.max(1, Math.floor(linesPerSecond / 100));
-        const pause = batch / linesPerSecond;
-        const script =
-            `end=$(( $(date +%s) + ${seconds} )); while [ $(date +%s) -lt $end ]; do now=$(date +%s.%N); ` +
-            `yes "printed $now" | head -n ${batch}; sleep ${pause}; done; mkdir bin; echo > bin/x`;
-        const running = this.pods.run(tag, script);
-        const client = this.stack.containerClient();
-        const delays: number[] = [];
-        const ended = new AbortController();
-        void running.finally(() => ended.abort());
-        let name: string | undefined;
-        let offset = 0;
-        let rest = "";
-        while (!ended.signal.aborted) {
-            name ??= (await this.stack.blobs(`${tag}/logs/`))[0];
-            if (name) {
-                const blob = client.getBlobClient(name);
-                const size = (await blob.getProperties()).contentLength ?? 0;
-                const seen = Date.now() / 1000;
-                if (size > offset) {
-                    const lines = (rest + (await blob.downloadToBuffer(offset, size - offset)).toString()).split("\n");
-                    offset = size;
-                    rest = lines.pop() ?? "";
-                    for (const line of lines) {
-                        delays.push(seen - Number(line.replace("printed ", "")));
-                    }
-                }
-            }
-            await sleep(20);
-        }
-        await running;
-        return delays.filter((delay) => !Number.isNaN(delay)).sort((a, b) => a - b);
-    }
-
-    private async forget(prefix: string): Promise<void> {
-        const client = this.stack.containerClient();
-        for (const name of await this.stack.blobs(prefix)) {
-            await client.deleteBlob(name);
-        }
-    }
-}
-
-/** The high-water mark of the exporter's resident memory, in MiB; 0 where none runs. */
-function peakOfExporter(): number {
-    const binary = path.join(projectDirectory, "exporter/image/ke1-exporter");
-    for (const pid of fs.readdirSync("/proc").filter((name) => /^\d+$/.test(name))) {
-        try {
-            if (fs.readlinkSync(`/proc/${pid}/exe`) === binary) {
-                const status = fs.readFileSync(`/proc/${pid}/status`, "utf8");
-                return Number(/VmHWM:\s+(\d+) kB/.exec(status)?.[1] ?? "0") / 1024;
-            }
-        } catch {
-            // It has ended, or is another user's.
-        }
-    }
-    return 0;
 }
 
 main().catch((error: unknown) => {

@@ -13,6 +13,16 @@ export interface PodEnd {
     readonly buildCode: number | null;
     /** The exporter's last words, as JSON. */
     readonly words: string;
+    /** From the build's end to the exporter's. */
+    readonly exportSeconds: number;
+}
+
+/** What a measurement asks for. */
+export interface PodOptions {
+    /** The build's directory is on the volume, as where the image's is not writable: its artifacts are moved, not copied. */
+    readonly onVolume?: boolean;
+    /** Is told the exporter's process. */
+    readonly exporterStarted?: (pid: number) => void;
 }
 
 /** Runs builds as a pod does, without a cluster: the real exporter and the real wrapper, on a real blob store. */
@@ -27,6 +37,7 @@ export class ExporterPods {
         private readonly directory: string,
         private readonly containerUrl: string,
         private readonly sas: string,
+        private readonly options: PodOptions = {},
     ) {}
 
     /**
@@ -37,7 +48,7 @@ export class ExporterPods {
     public async run(tag: string, script: string, environment: NodeJS.ProcessEnv = {}): Promise<PodEnd> {
         const pod = path.join(this.directory, `pod-${++this.count}`);
         const shared = path.join(pod, "shared");
-        const source = path.join(pod, "source");
+        const source = path.join(this.options.onVolume ? shared : pod, "source");
         fs.mkdirSync(shared, { recursive: true });
         fs.mkdirSync(source);
         const credential = path.join(pod, "sas");
@@ -62,11 +73,16 @@ export class ExporterPods {
             },
             stdio: ["ignore", "pipe", "ignore"],
         });
+        this.options.exporterStarted?.(exporter.pid ?? NaN);
         const build = spawn("sh", [path.join(projectDirectory, "exporter/wrapper/wrap.sh"), "sh", "-c", script], {
             cwd: source,
             env: { PATH: process.env["PATH"], KE1_DIR: shared },
             stdio: "ignore",
         });
+        const ended: bigint[] = [];
+        for (const [index, child] of [build, exporter].entries()) {
+            child.once("exit", () => (ended[index] = process.hrtime.bigint()));
+        }
         const [words, exporterEnd, buildEnd] = await Promise.all([
             text(exporter.stdout),
             once(exporter, "exit"),
@@ -77,6 +93,7 @@ export class ExporterPods {
             exporterCode: exporterEnd[0] as number | null,
             buildCode: buildEnd[0] as number | null,
             words,
+            exportSeconds: Number((ended[1] ?? 0n) - (ended[0] ?? 0n)) / 1e9,
         };
     }
 }

@@ -5,7 +5,11 @@ import * as path from "node:path";
 
 /** A directory of the test's own; removed by `remove`, which a test calls in its `after`. */
 export class TemporaryDirectory {
-    public readonly path = fs.mkdtempSync(path.join(os.tmpdir(), "ke1-test-"));
+    public readonly path: string;
+
+    public constructor(parent = os.tmpdir()) {
+        this.path = fs.mkdtempSync(path.join(parent, "ke1-test-"));
+    }
 
     public file(name: string, content = "", mode = 0o644): string {
         const file = path.join(this.path, name);

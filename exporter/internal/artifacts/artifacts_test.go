@@ -1,11 +1,15 @@
 package artifacts
 
 import (
+	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/base64"
 	"encoding/hex"
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -16,6 +20,7 @@ import (
 // meddler is a store during whose work something else happens.
 type meddler struct {
 	put, stage func(content []byte) error
+	committed  []string
 }
 
 func (m *meddler) Put(_ context.Context, _, _ string, content []byte, _ map[string]string) error {
@@ -34,7 +39,8 @@ func (m *meddler) PutNew(ctx context.Context, name, mediaType string, content []
 	return m.Put(ctx, name, mediaType, content, metadata)
 }
 
-func (m *meddler) CommitNew(context.Context, string, string, []string, map[string]string) error {
+func (m *meddler) CommitNew(_ context.Context, _, _ string, ids []string, _ map[string]string) error {
+	m.committed = ids
 	return nil
 }
 
@@ -148,6 +154,36 @@ func TestStoreFails(t *testing.T) {
 	failure := errors.New("the store is full")
 	if err := upload(t, dir, &meddler{stage: func([]byte) error { return failure }}, func() {}); !errors.Is(err, failure) {
 		t.Errorf("the error is %v", err)
+	}
+}
+
+// A block is known by all that comes before its end: one that is staged for other bytes is never taken.
+func TestBlockIDs(t *testing.T) {
+	ids := func(content []byte) []string {
+		t.Helper()
+		dir := t.TempDir()
+		if err := os.WriteFile(filepath.Join(dir, "file"), content, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		store := &meddler{}
+		if err := upload(t, dir, store, func() {}); err != nil {
+			t.Fatal(err)
+		}
+		return store.committed
+	}
+	content := make([]byte, 2*blockSize+1)
+	one := ids(content)
+	if again := ids(content); len(one) != 3 || !slices.Equal(one, again) {
+		t.Errorf("the same bytes are %v and %v", one, again)
+	}
+	content[blockSize] = 1
+	other := ids(content)
+	if other[0] != one[0] || other[1] == one[1] || other[2] == one[2] {
+		t.Errorf("bytes that differ in the second block are %v and %v", one, other)
+	}
+	sum := sha256.Sum256(content)
+	if last, err := base64.StdEncoding.DecodeString(other[2]); err != nil || !bytes.Equal(last[4:], sum[:20]) {
+		t.Errorf("the last block is %x, and the file %x", last, sum)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"os"
 	"slices"
@@ -196,9 +197,9 @@ func (u *Uploader) large(ctx context.Context, f file, blocks chan []byte) (contr
 		}
 		// Before the block leaves: its buffer may belong to another file as soon as it is sent.
 		sum.Write(block)
+		ids[i] = blockID(i, sum)
 		group.Go(func() error {
 			defer func() { blocks <- buffer }()
-			ids[i] = blockID(i, block)
 			if size, ok := there[ids[i]]; ok && size == int64(len(block)) {
 				return nil
 			}
@@ -265,9 +266,10 @@ func (u *Uploader) once(
 	return err
 }
 
-// blockID says which bytes the block has: blocks staged for one blob by two attempts cannot be taken for one another.
-func blockID(index int, content []byte) string {
-	sum := sha256.Sum256(content)
+// blockID says which bytes the block has, by the digest of the file up to its end: blocks staged for one blob by two attempts
+// cannot be taken for one another. That digest is a step on the way to the file's own, so that no byte is hashed twice for it.
+func blockID(index int, upToEnd hash.Hash) string {
+	sum := upToEnd.Sum(nil)
 	return base64.StdEncoding.EncodeToString(append(binary.BigEndian.AppendUint32(nil, uint32(index)), sum[:20]...))
 }
 
