@@ -117,6 +117,11 @@ bench-service: all ## the service under load, and killed in the middle; some min
 	@bin/ke1 platform up
 	@$(NODE) -r ts-node/register/transpile-only bench/service.ts
 
+.PHONY: bench-scale
+bench-scale: all ## 100 builds at once on one node, and 1,000 on 100 nodes without machines; some minutes
+	@bin/ke1 platform up
+	@$(NODE) -r ts-node/register/transpile-only bench/scale.ts
+
 .PHONY: corpus-cli
 corpus-cli: node_modules/.stamp ## the engine's corpus of programs on the Pulumi CLI, which must be on the PATH
 	@command -v pulumi >/dev/null || { echo "error: pulumi is not on the PATH" >&2; exit 2; }

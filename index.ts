@@ -34,6 +34,11 @@ import { planImage, planToolchain } from "./source/image";
 import type { BuildPlan } from "./source/plan";
 import { checkedOut, planBuilds } from "./source/plan";
 
+/**
+ * Pulumi's SDK takes down a stack for each of its promises: with hundreds of builds that is half of the program's time, and
+ * nobody reads them. What is wrong with the configuration or a source is said without one.
+ */
+const fewEnoughForStacks = 50;
 /** Where Entra exchanges the cluster's token for one of Azure's. */
 const tokenEndpoint = "https://login.microsoftonline.com";
 
@@ -51,6 +56,10 @@ const { settings, credentials, plans, pipeline, mirrorPlan } = orRunError(() => 
         mirrorPlan: planMirrors(read, checkedOut(planned)),
     };
 });
+
+if (plans.length > fewEnoughForStacks) {
+    Error.stackTraceLimit = 0;
+}
 
 const cluster = new k8s.Provider("cluster", {
     kubeconfig: settings.kubeconfig || undefined,

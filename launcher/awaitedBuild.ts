@@ -31,6 +31,7 @@ import {
     startFailure,
 } from "./podStatus";
 import type { Phase } from "./podStatus";
+import { countBefore } from "./room";
 import type { BuildStore } from "./store";
 import { Watchdog } from "./watchdog";
 
@@ -99,6 +100,7 @@ export class AwaitedBuild {
     private readonly formerPods = new Set<string>();
     private podDeleted = false;
     private confirmedAt = Date.now();
+    private quotaSeenAt = 0;
     private isSuspended = false;
     private looksAtStore = false;
     /** Whether all but the manifest is in the store. */
@@ -248,7 +250,7 @@ export class AwaitedBuild {
     private async look(): Promise<Ending | undefined> {
         await this.confirm();
         const phase = this.pod ? phaseOf(this.pod) : undefined;
-        this.showPhase(phase);
+        await this.showPhase(phase);
         const given = await this.givenUp();
         if (given) {
             return given;
@@ -277,7 +279,7 @@ export class AwaitedBuild {
         this.podDeleted ||= !pods.some(({ metadata }) => metadata?.uid === this.pod?.metadata?.uid);
     }
 
-    private showPhase(phase: Phase | undefined): void {
+    private async showPhase(phase: Phase | undefined): Promise<void> {
         // By name: kubelet's messages on a pull that fails take turns. Why there is no node is known a moment later.
         const isExplained = phase?.name === "unscheduled" && phase.detail !== "";
         const init = phase?.name === "initializing" ? ` ${phase.container}` : "";
@@ -287,9 +289,17 @@ export class AwaitedBuild {
             this.phaseSince = Date.now();
             const text = describePhase(phase, this.pod);
             if (text !== "") {
-                this.listener.phase(text);
+                this.listener.phase(phase?.name === "waiting" ? `${text}${await this.placeInQueue()}` : text);
             }
         }
+    }
+
+    /** Known where the launcher may list pods, and of the builds of its own namespace. */
+    private async placeInQueue(): Promise<string> {
+        const pod = this.pod;
+        const pods = pod && (await this.cluster.waitingPods(this.request.namespace).catch(() => []));
+        const before = pod && pods ? countBefore(pods, pod) : 0;
+        return before === 0 ? "" : ` ${before === 1 ? "1 build is" : `${before} builds are`} before it.`;
     }
 
     private async followLog(): Promise<void> {
@@ -470,8 +480,13 @@ export class AwaitedBuild {
 
     /** With more builds than the namespace admits at once, the others wait: that is no failure. */
     private async waitsForQuota(): Promise<boolean> {
+        if (Date.now() - this.quotaSeenAt < confirmInterval) {
+            return true;
+        }
         const [last] = (await this.events()).slice(-1);
         const waits = last?.includes("exceeded quota") ?? false;
+        // With hundreds that wait, the cluster is not to be asked by all of them all the time.
+        this.quotaSeenAt = waits ? Date.now() : 0;
         if (waits && !this.saidWaiting) {
             this.saidWaiting = true;
             this.listener.phase("waiting for its turn: the namespace has as many pods as its quota admits");

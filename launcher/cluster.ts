@@ -3,7 +3,7 @@ import type { KubeConfig } from "@kubernetes/client-node";
 import { BatchV1Api, CoreV1Api, CustomObjectsApi, PatchStrategy, setHeaderOptions } from "@kubernetes/client-node";
 
 import { UserError } from "../contract/errors";
-import { queueNameLabel } from "../contract/labels";
+import { buildTagLabel, queueNameLabel } from "../contract/labels";
 import type { EventWriter } from "./notify/event";
 import { eventReporter, eventWriter } from "./notify/event";
 import { keepWatching } from "./keptWatch";
@@ -98,6 +98,12 @@ export class Cluster {
 
     public async jobsWithLabel(namespace: string, labelSelector: string): Promise<readonly V1Job[]> {
         return (await this.batch.listNamespacedJob({ namespace, labelSelector })).items;
+    }
+
+    /** The pods of builds that have no node yet. */
+    public async waitingPods(namespace: string): Promise<readonly V1Pod[]> {
+        const fieldSelector = "spec.nodeName=,status.phase=Pending";
+        return (await this.core.listNamespacedPod({ namespace, fieldSelector, labelSelector: buildTagLabel })).items;
     }
 
     /**

@@ -3,6 +3,7 @@ import type { V1ContainerStatus, V1Job, V1Pod } from "@kubernetes/client-node";
 import type { ExporterResult } from "../contract/manifest";
 import type { Outcome } from "../contract/outcome";
 import { failedInit, initOutOfMemory, runningInit, unstartableCompanion } from "./companions";
+import { waitsForRoom, withoutPreemption } from "./room";
 import { sourceFailure, sourceStatus } from "./sourceFailure";
 
 /** The containers of a build's pod. */
@@ -12,6 +13,8 @@ export const exporterContainer = "exporter";
 /** Where a build's pod is on its way. */
 export type Phase =
     | { readonly name: "unscheduled"; readonly detail: string }
+    /** Nodes are full that would take it: as soon as others end, it is its turn. */
+    | { readonly name: "waiting"; readonly detail: string }
     | { readonly name: "preparing" }
     | { readonly name: "initializing"; readonly container: string }
     | { readonly name: "pullFailing"; readonly container: string; readonly detail: string }
@@ -39,7 +42,8 @@ export function phaseOf(pod: V1Pod): Phase {
     }
     const scheduled = pod.status?.conditions?.find((condition) => condition.type === "PodScheduled");
     if (!pod.spec?.nodeName) {
-        return { name: "unscheduled", detail: scheduled?.message ?? "" };
+        const detail = scheduled?.message ?? "";
+        return { name: waitsForRoom(detail) ? "waiting" : "unscheduled", detail };
     }
     for (const status of [...(pod.status?.initContainerStatuses ?? []), ...(pod.status?.containerStatuses ?? [])]) {
         const waiting = status.state?.waiting;
@@ -69,6 +73,8 @@ export function describePhase(phase: Phase | undefined, pod: V1Pod | undefined):
             return "";
         case "unscheduled":
             return phase.detail === "" ? "queued" : `waiting for a node: ${phase.detail}`;
+        case "waiting":
+            return `waiting for room on a node: ${withoutPreemption(phase.detail)}`;
         case "preparing":
             return `starting on ${pod?.spec?.nodeName ?? "a node"}`;
         case "initializing":

@@ -93,6 +93,8 @@ function stateOf(job: V1Job | undefined, pod: V1Pod | undefined, now: number): S
             return "pull";
         case "preparing":
             return "create";
+        // However long others take.
+        case "waiting":
         case "initializing":
         case "fetching":
         case "running":

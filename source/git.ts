@@ -36,12 +36,19 @@ const wary = [
  * Runs git in `directory` and waits. Synchronous on purpose: a Pulumi program exports its outputs from the module's top
  * level, and what it exports depends on the commit.
  *
+ * @param input lines for its standard input
  * @throws UserError when there is no git on the machine, or when git refuses a repository that another user owns.
  */
-export function git(directory: string, args: readonly string[], environment: NodeJS.ProcessEnv = {}): GitResult {
+export function git(
+    directory: string,
+    args: readonly string[],
+    environment: NodeJS.ProcessEnv = {},
+    input: readonly string[] = [],
+): GitResult {
     const inherited = Object.fromEntries(Object.entries(process.env).filter(([name]) => !misleading.includes(name)));
     const result = spawnSync("git", [...wary.flatMap((pair) => ["-c", pair]), "-C", directory, ...args], {
         encoding: "utf8",
+        input: input.map((line) => `${line}\n`).join(""),
         // Messages are matched below, so they must not be translated; no prompt may ever block a build's start.
         env: { ...inherited, LC_ALL: "C", GIT_TERMINAL_PROMPT: "0", GIT_OPTIONAL_LOCKS: "0", ...environment },
         maxBuffer: 256 * 1024 * 1024,
@@ -67,8 +74,13 @@ export function git(directory: string, args: readonly string[], environment: Nod
  *
  * @throws Error with git's own first line when it fails.
  */
-export function gitOutput(directory: string, args: readonly string[], environment: NodeJS.ProcessEnv = {}): string {
-    const result = git(directory, args, environment);
+export function gitOutput(
+    directory: string,
+    args: readonly string[],
+    environment: NodeJS.ProcessEnv = {},
+    input: readonly string[] = [],
+): string {
+    const result = git(directory, args, environment, input);
     if (result.status !== 0) {
         throw new Error(`git ${args[0] ?? ""} in ${directory}: ${result.stderr.trim().split("\n")[0] ?? "failed"}`);
     }

@@ -6,7 +6,7 @@ import { prepareBuildContext } from "./buildContext";
 import type { Checkout } from "./checkout";
 import { planCheckout } from "./checkout";
 import type { ResolvedSource } from "./resolve";
-import { resolveSource } from "./resolve";
+import { resolveSources } from "./resolve";
 
 /** What one build builds, and how it is started. */
 export interface BuildPlan {
@@ -32,7 +32,8 @@ export interface BuildPlan {
  * @throws UserError, one line, for the first source that cannot be built.
  */
 export function planBuilds(settings: SourceSettings, projectDirectory: string): readonly BuildPlan[] {
-    const plans = settings.buildTags.map((buildTag) => planBuild(settings, buildTag, projectDirectory));
+    const sources = resolveSources({ ...settings, projectDirectory }, settings.buildTags);
+    const plans = sources.map((resolved) => planBuild(settings, resolved, projectDirectory));
     const labels = plans.map((plan) => plan.buildTag);
     const doubled = labels.find((label, index) => labels.indexOf(label) !== index);
     if (doubled !== undefined) {
@@ -55,11 +56,8 @@ function suffixed(resolved: ResolvedSource, suffix: string): ResolvedSource {
     return { ...resolved, buildTag };
 }
 
-function planBuild(settings: SourceSettings, buildTag: string, projectDirectory: string): BuildPlan {
-    const resolved = suffixed(
-        resolveSource({ ...settings, buildTag, projectDirectory }),
-        settings.buildTagSuffix ?? "",
-    );
+function planBuild(settings: SourceSettings, source: ResolvedSource, projectDirectory: string): BuildPlan {
+    const resolved = suffixed(source, settings.buildTagSuffix ?? "");
     const { tree, commit, sourceDateEpoch, notes } = resolved;
     const common = { buildTag: resolved.buildTag, source: { commit, tree }, sourceDateEpoch, notes };
     if (settings.sourceMode === "mirror") {

@@ -3,7 +3,9 @@ import * as path from "node:path";
 
 import { UserError } from "../contract/errors";
 import { buildTagPattern } from "../contract/layout";
-import { git, gitOutput } from "./git";
+import type { NamedCommit } from "./commits";
+import { findCommits } from "./commits";
+import { git } from "./git";
 import { extractCommit, ObjectStore } from "./objectStore";
 
 /** Where the sources of a build are, and which of them to build. */
@@ -51,6 +53,18 @@ const epochWithoutCommit = 315_532_800;
  * another user, a tag that cannot be a BUILD_TAG.
  */
 export function resolveSource(request: SourceRequest): ResolvedSource {
+    const [resolved] = resolveSources(request, [request.buildTag ?? ""]);
+    if (!resolved) {
+        throw new Error("one source is asked for, and none resolved");
+    }
+    return resolved;
+}
+
+/** The same for several BUILD_TAGs of one source, in their order: hardly slower than one. */
+export function resolveSources(
+    request: Omit<SourceRequest, "buildTag">,
+    buildTags: readonly string[],
+): readonly ResolvedSource[] {
     if (/^([a-z][a-z0-9+.-]*:\/\/|[^/]+@[^/]+:)/i.test(request.source)) {
         throw new UserError(
             `SOURCE is a remote address (${request.source}); clone it, then give the clone's directory`,
@@ -65,11 +79,20 @@ export function resolveSource(request: SourceRequest): ResolvedSource {
     }
     const located = locate(directory);
     if (!located) {
-        return resolvePlainTree(directory, request);
+        return buildTags.map((buildTag) => resolvePlainTree(directory, buildTag));
     }
-    return request.buildTag
-        ? resolveCommit(directory, located.prefix, request.buildTag)
-        : resolveHead(directory, located.prefix, request);
+    const { prefix } = located;
+    const named = findCommits(
+        directory,
+        prefix,
+        buildTags.filter((tag) => tag !== ""),
+    );
+    const repository = repositoryAddress(directory);
+    return buildTags.map((buildTag) =>
+        buildTag === ""
+            ? resolveHead(directory, prefix, repository, request)
+            : resolveCommit(directory, prefix, repository, buildTag, named.get(buildTag)),
+    );
 }
 
 /** The directory's place in its repository, or undefined when no repository tracks it. */
@@ -98,10 +121,9 @@ function locate(directory: string): { readonly prefix: string } | undefined {
     return { prefix };
 }
 
-function resolvePlainTree(directory: string, request: SourceRequest): ResolvedSource {
+function resolvePlainTree(directory: string, buildTag: string): ResolvedSource {
     const store = ObjectStore.withoutRepository(directory);
     const tree = store.writeWorkingTree("");
-    const buildTag = request.buildTag ?? "";
     if (buildTag !== "") {
         throw new UserError(
             `${directory} is not under git, so there is no tag or commit ${buildTag}; leave BUILD_TAG out`,
@@ -117,37 +139,44 @@ function resolvePlainTree(directory: string, request: SourceRequest): ResolvedSo
     };
 }
 
-function resolveCommit(directory: string, prefix: string, name: string): ResolvedSource {
-    const commit = git(directory, ["rev-parse", "--verify", "--quiet", "--end-of-options", `${name}^{commit}`]);
-    if (commit.status !== 0) {
+function resolveCommit(
+    directory: string,
+    prefix: string,
+    repository: string | undefined,
+    name: string,
+    commit: NamedCommit | undefined,
+): ResolvedSource {
+    if (!commit) {
         throw new UserError(
             `there is no tag or commit ${name} in ${directory}; \`git -C ${directory} tag\` lists the tags`,
         );
     }
-    const hash = commit.stdout.trim();
     // Only a tag's name stays what it is; a branch moves on, so its commit labels the build.
-    const isTag = git(directory, ["show-ref", "--verify", "--quiet", `refs/tags/${name}`]).status === 0;
-    const buildTag = isTag ? name : gitOutput(directory, ["rev-parse", "--short", hash]);
+    const buildTag = commit.isTag ? name : commit.short;
     if (!buildTagPattern.test(buildTag)) {
         throw new UserError(
             `the tag ${buildTag} cannot be a BUILD_TAG (at most 63 of A-Z a-z 0-9 _ . -, no other at either end); ` +
-                `give the commit: BUILD_TAG=${hash.slice(0, 12)}`,
+                `give the commit: BUILD_TAG=${commit.hash.slice(0, 12)}`,
         );
     }
-    return committed(directory, prefix, hash, buildTag);
+    return committed(directory, prefix, repository, commit, buildTag);
 }
 
-function resolveHead(directory: string, prefix: string, request: SourceRequest): ResolvedSource {
-    const head = git(directory, ["rev-parse", "--verify", "--quiet", "HEAD^{commit}"]);
-    if (head.status !== 0) {
+function resolveHead(
+    directory: string,
+    prefix: string,
+    repository: string | undefined,
+    request: Pick<SourceRequest, "allowDirty" | "ignoreChanges">,
+): ResolvedSource {
+    const head = findCommits(directory, prefix, ["HEAD"]).get("HEAD");
+    if (!head) {
         throw new UserError(`${directory} has no commit yet; a build is labelled with a commit, so commit first`);
     }
-    const hash = head.stdout.trim();
-    const short = gitOutput(directory, ["rev-parse", "--short", hash]);
+    const { hash, short } = head;
     const changes = git(directory, ["status", "--porcelain", "--untracked-files=all", "-z", "--", "."]);
     const changed = changedPaths(changes.stdout);
     if (changed.length === 0 || (request.ignoreChanges && !request.allowDirty)) {
-        return committed(directory, prefix, hash, short);
+        return committed(directory, prefix, repository, head, short);
     }
     if (!request.allowDirty) {
         const named = changed.slice(0, 5).join(", ") + (changed.length > 5 ? ` and ${changed.length - 5} more` : "");
@@ -158,39 +187,42 @@ function resolveHead(directory: string, prefix: string, request: SourceRequest):
     }
     const store = ObjectStore.ofRepository(directory);
     const tree = store.writeWorkingTree(prefix);
-    const sourceDateEpoch = commitTime(directory, hash);
+    const sourceDateEpoch = head.time;
     return {
         // With a piece of the tree's id: two states of one dirty tree are two builds.
         buildTag: `${short}-${tree.slice(0, 7)}-dirty`,
         commit: hash,
         tree,
         prefix,
-        repository: repositoryAddress(directory),
+        repository,
         sourceDateEpoch,
         notes: [`building uncommitted changes of ${changed.length} ${changed.length === 1 ? "file" : "files"}`],
         extract: (target) => store.extract(tree, sourceDateEpoch, target),
     };
 }
 
-function committed(directory: string, prefix: string, commit: string, buildTag: string): ResolvedSource {
-    const tree = git(directory, ["rev-parse", "--verify", "--quiet", `${commit}:${prefix.replace(/\/$/, "")}`]);
-    if (tree.status !== 0) {
+function committed(
+    directory: string,
+    prefix: string,
+    repository: string | undefined,
+    commit: NamedCommit,
+    buildTag: string,
+): ResolvedSource {
+    const { hash, tree, time, hasSubmodules } = commit;
+    if (tree === undefined) {
         throw new UserError(
-            `commit ${commit.slice(0, 12)} has no directory ${prefix}; commit it, or name a later commit`,
+            `commit ${hash.slice(0, 12)} has no directory ${prefix}; commit it, or name a later commit`,
         );
     }
-    const id = tree.stdout.trim();
-    const sourceDateEpoch = commitTime(directory, commit);
-    const notes = git(directory, ["cat-file", "-e", `${id}:.gitmodules`]).status === 0 ? [submoduleNote] : [];
     return {
         buildTag,
-        commit,
-        tree: id,
+        commit: hash,
+        tree,
         prefix,
-        repository: repositoryAddress(directory),
-        sourceDateEpoch,
-        notes,
-        extract: (target) => extractCommit(directory, commit, target),
+        repository,
+        sourceDateEpoch: time,
+        notes: hasSubmodules ? [submoduleNote] : [],
+        extract: (target) => extractCommit(directory, hash, target),
     };
 }
 
@@ -207,10 +239,6 @@ function repositoryAddress(directory: string): string | undefined {
 }
 
 const submoduleNote = "the source has git submodules: their content is not part of a commit and is not built";
-
-function commitTime(directory: string, commit: string): number {
-    return Number(gitOutput(directory, ["show", "-s", "--format=%ct", commit]));
-}
 
 /** The paths in `git status --porcelain -z`: `XY path`, and for a rename one more field with the old path. */
 function changedPaths(porcelain: string): readonly string[] {

@@ -6,7 +6,7 @@ import { UserError } from "../../contract/errors";
 import { findTarget } from "../../source/makefile";
 import { plainImage } from "../../config/image";
 import { planBuilds } from "../../source/plan";
-import { resolveSource } from "../../source/resolve";
+import { resolveSource, resolveSources } from "../../source/resolve";
 import { TemporaryDirectory, TemporaryRepository } from "../helpers/temporary";
 
 const inImage = {
@@ -61,6 +61,44 @@ describe("the source of a build", () => {
         const short = repository.commit();
         assert.equal(resolve({ buildTag: "main" }).buildTag, short);
         assert.equal(resolve({ buildTag: repository.git("rev-parse", "HEAD") }).buildTag, short);
+    });
+
+    it("is several at once, each what it is alone, in their order", () => {
+        repository.file("part/a", "1");
+        repository.commit();
+        repository.git("tag", "plain");
+        repository.file("part/a", "2");
+        repository.file("part/.gitmodules", "");
+        const second = repository.commit();
+        repository.git("tag", "--annotate", "--message=m", "annotated");
+        repository.git("tag", "on/a-path");
+        const source = path.join(repository.path, "part");
+        const names = ["annotated", "main", "plain", second, "plain"];
+        const found = resolveSources({ source, projectDirectory: project.path }, names);
+        assert.deepEqual(
+            found.map(({ buildTag, commit, tree, sourceDateEpoch, notes }) => [
+                buildTag,
+                commit,
+                tree,
+                sourceDateEpoch,
+                notes.length,
+            ]),
+            names.map((name) => [
+                name === "main" ? second : name,
+                repository.git("rev-parse", `${name}^{commit}`),
+                repository.git("rev-parse", `${name}:part`),
+                Number(repository.git("show", "-s", "--format=%ct", `${name}^{commit}`)),
+                name === "plain" ? 0 : 1,
+            ]),
+        );
+        for (const name of ["no\nmain", "nowhere", "annotated~1 x", "tags/*", "-x", "HEAD:part", "on"]) {
+            const asked = () => resolveSources({ source, projectDirectory: project.path }, ["plain", name]);
+            assert.throws(
+                asked,
+                (error: Error) => error instanceof UserError && /no tag or commit/.test(error.message),
+            );
+        }
+        assert.throws(() => resolve({ buildTag: "on/a-path" }), /the tag on\/a-path cannot be a BUILD_TAG/);
     });
 
     it("can be a directory of a repository: its own tree, and only its own changes count", () => {
