@@ -31,7 +31,7 @@ export function machine(): Machine {
         cores: os.availableParallelism(),
         model: model.trim(),
         memoryGiB: Math.round(os.totalmem() / 2 ** 27) / 8,
-        kernel: os.release(),
+        kernel: /^[\d.]+/.exec(os.release())?.[0] ?? os.release(),
         load: Math.round((os.loadavg()[0] ?? 0) * 100) / 100,
     };
 }
