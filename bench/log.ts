@@ -17,7 +17,7 @@ import type { Sample } from "./statistics";
  * there is one clock. `ke1 up` shows the first 48 KiB of a log and then names the other command.
  */
 const runs = Number(process.env["RUNS"] ?? "7");
-const seconds = Number(process.env["LOG_SECONDS"] ?? "8");
+const seconds = Number(process.env["LOG_SECONDS"] ?? "5");
 const rates = (process.env["RATES"] ?? "1,10000").split(",").map(Number);
 
 /** Prints so many lines a second for so many seconds: of 60 bytes each, at most a hundredth of a second of them at once. */

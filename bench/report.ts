@@ -1,3 +1,5 @@
+import * as path from "node:path";
+
 import { machine, versions } from "./harness/machine";
 import { addPart, newResultsFile } from "./harness/results";
 import type { Distributions, Series } from "./harness/results";
@@ -37,6 +39,8 @@ export function reportTable(
     }
     const now = new Date();
     addPart(process.env["BENCH_RESULTS"] || newResultsFile(now), {
+        // What `make bench PARTS=` calls it: one program can report more than one table.
+        program: path.basename(process.argv[1] ?? "", ".ts"),
         ...{ part: name, takenAt: now.toISOString(), machine: machine(), versions: versions() },
         ...{ unit, settings, samples, ...details },
     });

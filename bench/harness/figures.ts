@@ -4,7 +4,7 @@ import { stripPlot } from "../plots/strip";
 import type { Sample } from "../statistics";
 import type { Goal } from "./goals";
 import { goalOf, goals, isMet, limitOf, measured } from "./goals";
-import type { PartResult, Results } from "./results";
+import type { PartResult, Results, Series } from "./results";
 
 /** What the figures of a file of results look like in docs/performance.md: Markdown, and the plots that it shows. */
 export interface Figures {
@@ -30,7 +30,7 @@ export function figures(results: Results, plotDirectory: string): Figures {
             ? [show("goals", "each run of each goal's measure, over the goal", goalsPlot(found))]
             : []),
         ...results.parts.flatMap((part) => [
-            `### \`make bench PARTS=${programOf(part.part)}\`${part.part === programOf(part.part) ? "" : `: ${part.part}`}`,
+            `### ${command(part.program)}${part.part === part.program ? "" : `: ${part.part}`}`,
             takenWith(part),
             sampleTable(part),
             ...partPlots(part).map(({ name, alternative, plot }) => show(name, alternative, plot)),
@@ -42,14 +42,14 @@ export function figures(results: Results, plotDirectory: string): Figures {
 function goalsTable(results: Results): string {
     const rows = goals.map((goal) => {
         const one = measured(goal, results);
-        const { what, part } = goal;
+        const { what, program } = goal;
         if (!one) {
-            return [what, limitOf(goal), "not measured", "", "", command(part)];
+            return [what, limitOf(goal), "not measured", "", "", command(program)];
         }
         const { sample } = one;
         return [
             ...[what, limitOf(goal), `**${figure(sample.median)}**`, `${figure(sample.min)} to ${figure(sample.max)}`],
-            ...[isMet(goal, sample) ? "yes" : "no", command(one.part.part)],
+            ...[isMet(goal, sample) ? "yes" : "no", command(program)],
         ];
     });
     return table(["", "goal", "median", "range", "met", "command"], rows);
@@ -101,7 +101,13 @@ interface NamedPlot {
     readonly plot: string;
 }
 
-function partPlots({ part, unit, samples, series, distributions }: PartResult): readonly NamedPlot[] {
+function partPlots({
+    part,
+    unit,
+    samples,
+    series = seriesOf(samples),
+    distributions,
+}: PartResult): readonly NamedPlot[] {
     if (distributions) {
         return [
             {
@@ -110,7 +116,7 @@ function partPlots({ part, unit, samples, series, distributions }: PartResult): 
                 plot: distributionPlot({
                     title: `How long a line takes (${unit})`,
                     description:
-                        "For each number of lines a second and each reader: how many percent of the lines had come after " +
+                        "For each number of lines a second and each reader, how many percent of the lines had come after " +
                         "so many seconds. The goal is 95 percent within 1 s.",
                     valueName: unit,
                     shareName: "percent of the lines",
@@ -120,7 +126,7 @@ function partPlots({ part, unit, samples, series, distributions }: PartResult): 
             },
         ];
     }
-    if (series) {
+    if (Object.keys(series).length > 0) {
         return [
             {
                 name: part,
@@ -138,9 +144,7 @@ function partPlots({ part, unit, samples, series, distributions }: PartResult): 
     // What is in another unit than the part is in the table.
     const rows = Object.entries(samples).flatMap(([name, sample]) => {
         const goal = goalOf(part, name);
-        return /\/|, \w+$/.test(name.replace(/, nothing to do$/, ""))
-            ? []
-            : [{ name, sample, goal: goal?.atMost ?? goal?.atLeast }];
+        return isOfAnotherUnit(name) ? [] : [{ name, sample, goal: goal?.atMost ?? goal?.atLeast }];
     });
     return rows.length === 0
         ? []
@@ -158,13 +162,26 @@ function partPlots({ part, unit, samples, series, distributions }: PartResult): 
           ];
 }
 
-function command(part: string): string {
-    return `\`make bench PARTS=${programOf(part)}\``;
+/** Of samples that are named by their size, as in `100 ConfigMaps, ke1: create`. */
+function seriesOf(samples: PartResult["samples"]): Series {
+    const series: Record<string, Series[string][number][]> = {};
+    for (const [name, sample] of Object.entries(samples)) {
+        const [, size, things = "", who = "", what = ""] = /^(\d+) (\w+), ([^:/]+): ([^/]+)$/.exec(name) ?? [];
+        if (size !== undefined && !isOfAnotherUnit(name)) {
+            (series[`${what} (${things}, ${who})`] ??= []).push({ size: Number(size), sample });
+        }
+    }
+    const several = Object.entries(series).filter(([, points]) => points.length > 1);
+    return Object.fromEntries(several.map(([name, points]) => [name, points.sort((a, b) => a.size - b.size)]));
 }
 
-/** A program can report more than one table: `scale-real` is one of bench/scale.ts. */
-function programOf(part: string): string {
-    return part.split("-", 1)[0] ?? part;
+/** By what report.ts says of names. */
+function isOfAnotherUnit(name: string): boolean {
+    return / \/ |, [KMG]i?B$/.test(name);
+}
+
+function command(program: string): string {
+    return `\`make bench PARTS=${program}\``;
 }
 
 function figure(value: number): string {

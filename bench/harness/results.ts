@@ -9,6 +9,8 @@ import type { Machine, Versions } from "./machine";
 /** Of one part of the bench: its samples, and what they were taken with. */
 export interface PartResult {
     readonly part: string;
+    /** What it was measured by: bench/<program>.ts. */
+    readonly program: string;
     readonly takenAt: string;
     readonly machine: Machine;
     readonly versions: Versions;

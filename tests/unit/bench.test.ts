@@ -9,12 +9,13 @@ import type { PartResult, Results } from "../../bench/harness/results";
 import { addPart, latestResultsFile, merged, newResultsFile, readResults } from "../../bench/harness/results";
 import { percentile, percentiles, quartiles, ratios, summarize } from "../../bench/statistics";
 import { TemporaryDirectory } from "../helpers/temporary";
-import { parseXml } from "../helpers/xml";
+import { elementsOf, parseXml } from "../helpers/xml";
 
 const oneToTen = [7, 1, 10, 3, 5, 9, 2, 8, 6, 4];
 
 function part(name: string, samples: Readonly<Record<string, readonly number[]>>, more: Partial<PartResult> = {}) {
     return {
+        program: name,
         ...{ part: name, takenAt: "2026-11-21T23:45:00.000Z", unit: "seconds", settings: { runs: 3 } },
         machine: { cores: 2, model: "a model", memoryGiB: 8, kernel: "6.1", load: 0.5 },
         versions: { ke1: "abc", node: "v24.0.0", kubernetes: "v1.34.4" },
@@ -176,13 +177,11 @@ describe("bench: the page's figures", () => {
     it("are a table of goals, and a table and a plot for each part", () => {
         const given = results(
             part("launch", { "ke1 up, 1 build": [4, 5, 6], "1 build: ke1 up / kubectl": [0.9, 1.1, 1.2] }),
-            part(
-                "engine",
-                { "1000 ConfigMaps: create": [10] },
-                {
-                    series: { create: [{ size: 100, sample: summarize([2]) }] },
-                },
-            ),
+            part("engine", {
+                "1000 ConfigMaps, ke1: create": [10],
+                "100 ConfigMaps, ke1: create": [1],
+                "100 ConfigMaps, create: peak memory, MiB": [200],
+            }),
             part(
                 "log",
                 { "1 line a second, to the blob: 95th": [0.2] },
@@ -193,7 +192,7 @@ describe("bench: the page's figures", () => {
         );
         const { markdown, plots } = figures(given, "performance");
         assert.match(markdown, /^\| `ke1 up` of one build.*\| at most 1 \| \*\*1\.10\*\* \| 0\.90 to 1\.20 \| no \|/m);
-        assert.match(markdown, /^\| log, 1 line a second: to the blob.*\| at most 1 s \| \*\*0\.20\*\* .*\| yes \|/m);
+        assert.match(markdown, /^\| log, 1 line a second, to the blob: .*\| at most 1 s \| \*\*0\.20\*\* .*\| yes \|/m);
         assert.match(markdown, /^\| `ke1 preview` \| at most 0\.8 s \| not measured \|/m);
         assert.match(markdown, /Commit abc, Node\.js v24\.0\.0, Kubernetes v1\.34\.4; 2 cores \(a model\), 8 GiB/);
         assert.deepEqual(Object.keys(plots).sort(), ["engine.svg", "goals.svg", "launch.svg", "log.svg"]);
@@ -201,6 +200,10 @@ describe("bench: the page's figures", () => {
             assert.ok(markdown.includes(`](performance/${name})`), name);
             assert.equal(parseXml(plot).name, "svg", name);
         }
+        const [growth = ""] = elementsOf(parseXml(plots["engine.svg"] ?? ""), "path").map(
+            (each) => each.attributes["d"],
+        );
+        assert.match(growth, /^M\S+ \S+ L600 \S+$/, "from the smallest to the largest size");
         assert.ok(!plots["launch.svg"]?.includes("1 build: ke1 up / kubectl"), "a ratio is on no axis of seconds");
     });
 });
