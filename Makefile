@@ -110,7 +110,6 @@ faults: all ## each fault once, then N (20) builds with random ones; CASE=... pi
 # PARTS=launch,log picks some of bench/*.ts; RUNS says how often each is measured; BENCH_RESULTS names the file of results.
 BENCH := $(NODE) -r ts-node/register/transpile-only
 bench: all ## timings against kubectl and the plain SDK, as ratios in one run (docs/performance.md)
-	@bin/ke1 platform up
 	@$(BENCH) bench/harness/run.ts
 
 .PHONY: bench-compare bench-docs

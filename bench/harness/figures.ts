@@ -87,7 +87,7 @@ function goalsPlot(found: readonly { readonly goal: Goal; readonly sample: Sampl
             const relative = (value: number) => (atMost === undefined ? atLeast / value : value / atMost);
             const sorted = [relative(min), relative(max)].sort((a, b) => a - b) as [number, number];
             return {
-                name: what.replaceAll("`", ""),
+                name: what.replaceAll("`", "").replace(" percentile", ""),
                 goal: 1,
                 sample: { min: sorted[0], median: relative(median), max: sorted[1], runs: runs.map(relative) },
             };
@@ -155,20 +155,20 @@ function partPlots({
                   plot: stripPlot({
                       title: `${part}: every run`,
                       description: `One row for each measure, in ${unit}. A dot is a run, the box has the middle half of them, its line is the median.`,
-                      axis: unit.replace(/, or a ratio$/, ""),
+                      axis: unit.split(",", 1)[0] ?? unit,
                       rows,
                   }),
               },
           ];
 }
 
-/** Of samples that are named by their size, as in `100 ConfigMaps, ke1: create`. */
+/** Of samples that are named by their size, as in `100 ConfigMaps, ke1: create`; what runs beside `ke1` is in the table. */
 function seriesOf(samples: PartResult["samples"]): Series {
     const series: Record<string, Series[string][number][]> = {};
     for (const [name, sample] of Object.entries(samples)) {
-        const [, size, things = "", who = "", what = ""] = /^(\d+) (\w+), ([^:/]+): ([^/]+)$/.exec(name) ?? [];
-        if (size !== undefined && !isOfAnotherUnit(name)) {
-            (series[`${what} (${things}, ${who})`] ??= []).push({ size: Number(size), sample });
+        const [, size, what = ""] = /^(\d+) \w+, ke1: ([^/]+)$/.exec(name) ?? [];
+        if (size !== undefined) {
+            (series[what] ??= []).push({ size: Number(size), sample });
         }
     }
     const several = Object.entries(series).filter(([, points]) => points.length > 1);

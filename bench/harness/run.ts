@@ -1,4 +1,4 @@
-import { spawn } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
 import * as fs from "node:fs";
 import * as path from "node:path";
@@ -53,6 +53,7 @@ function partsOf(wanted: string): readonly string[] {
 
 async function main(): Promise<void> {
     const wanted = partsOf(process.env["PARTS"] ?? "");
+    execFileSync(path.join(projectDirectory, "bin", "ke1"), ["platform", "up"], { stdio: "inherit" });
     const results = path.resolve(process.env["BENCH_RESULTS"] || newResultsFile(new Date()));
     // The terminal's SIGINT reaches the part too, which cleans up; this process waits for it.
     process.on("SIGINT", () => undefined);
