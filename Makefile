@@ -107,10 +107,17 @@ faults: all ## each fault once, then N (20) builds with random ones; CASE=... pi
 	@$(FAULTS) tests/faults/platform.test.ts
 	@N=$(or $(N),20) $(FAULTS) tests/faults/random.test.ts
 
-bench: all ## timings against kubectl and the plain SDK, as ratios in one run
-	@bin/ke1 platform up
-	@$(NODE) -r ts-node/register/transpile-only bench/launch.ts
-	@$(NODE) -r ts-node/register/transpile-only bench/export.ts
+# PARTS=launch,log picks some of bench/*.ts; RUNS says how often each is measured; BENCH_RESULTS names the file of results.
+BENCH := $(NODE) -r ts-node/register/transpile-only
+bench: all ## timings against kubectl and the plain SDK, as ratios in one run (docs/performance.md)
+	@$(BENCH) bench/harness/run.ts
+
+.PHONY: bench-compare bench-docs
+bench-compare: node_modules/.stamp ## the newest results, or AFTER=file, beside those in docs/performance, or BEFORE=file
+	@$(BENCH) bench/harness/compare.ts
+
+bench-docs: node_modules/.stamp ## tables and plots of docs/performance.md from the newest results, or RESULTS='file...'
+	@$(BENCH) bench/harness/render.ts
 
 .PHONY: bench-service
 bench-service: all ## the service under load, and killed in the middle; some minutes

@@ -1,11 +1,10 @@
 import * as fs from "node:fs";
 import * as path from "node:path";
 
-import { kubectl, projectDirectory, TemporaryStack } from "../tests/helpers/ke1";
+import { kubectl, platform, projectDirectory, run, TemporaryStack } from "../tests/helpers/ke1";
 import { TemporaryRepository } from "../tests/helpers/temporary";
 import { reportTable } from "./report";
-import { summarize } from "./statistics";
-import type { Sample } from "./statistics";
+import { ratios, summarize } from "./statistics";
 
 /**
  * What `ke1 up` costs over doing it by hand. Both sides run the same command in the same image, which is on the node
@@ -46,32 +45,44 @@ async function main(): Promise<void> {
         await up({ image, buildTag: commit() });
 
         const one = { byHand: [] as number[], ke1: [] as number[] };
-        for (let run = 0; run < runs; run++) {
+        for (let count = 0; count < runs; count++) {
             one.byHand.push(await byHand.run(1));
             one.ke1.push(await up({ image, buildTag: commit() }));
         }
-        const nothing = { up: [] as number[], preview: [] as number[] };
-        for (let run = 0; run < runs; run++) {
-            nothing.up.push(await timed("ke1 up", async () => stack.ke1(["up", "--yes"])));
+        const nothing = { up: [] as number[], preview: [] as number[], cli: [] as number[] };
+        const nothingToDo = async () => timed("ke1 up", async () => stack.ke1(["up", "--yes"]));
+        const cli = await pulumiCli(stack);
+        // The first run of each finds what it does not have from the other.
+        await cli?.();
+        await nothingToDo();
+        for (let count = 0; count < runs; count++) {
+            nothing.up.push(await nothingToDo());
             nothing.preview.push(await timed("ke1 preview", async () => stack.ke1(["preview"])));
+            if (cli) {
+                nothing.cli.push(await cli());
+            }
         }
         const several = { byHand: [] as number[], ke1: [] as number[] };
-        for (let run = 0; run < Math.max(3, Math.ceil(runs / 2)); run++) {
+        for (let count = 0; count < runs; count++) {
             several.byHand.push(await byHand.run(many));
             several.ke1.push(await up({ image, buildTags: Array.from({ length: many }, commit) }));
         }
         reportTable(
             "launch",
-            "seconds",
+            "seconds, or a ratio",
             {
                 [`kubectl create + wait, 1 build of ${seconds} s`]: summarize(one.byHand),
                 [`ke1 up, 1 build of ${seconds} s`]: summarize(one.ke1),
-                ratio: ratios(one.ke1, one.byHand),
+                "1 build: ke1 up / kubectl": ratios(one.ke1, one.byHand),
                 [`kubectl create + wait, ${many} builds at once`]: summarize(several.byHand),
                 [`ke1 up, ${many} builds at once`]: summarize(several.ke1),
-                "ratio ": ratios(several.ke1, several.byHand),
+                [`${many} builds at once: ke1 up / kubectl`]: ratios(several.ke1, several.byHand),
                 "ke1 up, nothing to do": summarize(nothing.up),
                 "ke1 preview, nothing to do": summarize(nothing.preview),
+                ...(cli && {
+                    "pulumi up, nothing to do": summarize(nothing.cli),
+                    "nothing to do: ke1 up / pulumi up": ratios(nothing.up, nothing.cli),
+                }),
             },
             { runs, many, buildSeconds: seconds },
         );
@@ -82,16 +93,23 @@ async function main(): Promise<void> {
     }
 }
 
-function ratios(a: readonly number[], b: readonly number[]): Sample {
-    return summarize(a.map((value, index) => value / (b[index] ?? NaN)));
-}
-
 async function timed(what: string, action: () => Promise<{ code: number; stderr: string; seconds: number }>) {
     const finished = await action();
     if (finished.code !== 0) {
         throw new Error(`${what} failed:\n${finished.stderr}`);
     }
     return finished.seconds;
+}
+
+/** `pulumi up` on the same stack; undefined where there is no Pulumi CLI on the PATH. */
+async function pulumiCli(stack: TemporaryStack): Promise<(() => Promise<number>) | undefined> {
+    if ((await run("pulumi", ["version"]).catch(() => undefined))?.code !== 0) {
+        return undefined;
+    }
+    const { kubeconfig, dockerHost } = platform();
+    const environment = { ...stack.environment, KUBECONFIG: kubeconfig, DOCKER_HOST: dockerHost };
+    const args = ["up", "--yes", "--skip-preview", "--non-interactive", "--stack", stack.name];
+    return async () => timed("pulumi up", async () => run("pulumi", args, environment));
 }
 
 /** The baseline: plain Jobs in a namespace of their own. */

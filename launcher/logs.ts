@@ -104,11 +104,19 @@ async function lastAttempt(
     key: BuildKey,
     container: string | undefined,
 ): Promise<{ readonly number: number; readonly log: string } | undefined> {
-    const last = (await store.attempts(key)).findLast(({ started }) => started !== undefined);
+    const begun = async () => (await store.attempts(key)).findLast(({ started }) => started !== undefined);
+    let last = await begun();
     if (!last?.started) {
-        // An init container was killed before there was an exporter.
         const kept = (await store.names(layout.logsPrefix(key))).at(-1);
-        return kept === undefined ? undefined : { number: 0, log: kept.slice(key.length + 1) };
+        if (kept === undefined) {
+            return undefined;
+        }
+        // An attempt that began in between has said so before there was a log of it.
+        last = await begun();
+        if (!last?.started) {
+            // An init container was killed before there was an exporter.
+            return { number: 0, log: kept.slice(key.length + 1) };
+        }
     }
     if (container === undefined) {
         return { number: last.attempt, log: last.started.log };

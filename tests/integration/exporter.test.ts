@@ -159,6 +159,24 @@ describe("the exporter's documents", function () {
         assert.ok(Buffer.concat(read).equals(content));
     });
 
+    it("let a log be followed to its end that begins while it is looked for", async () => {
+        const store = new BuildStore(container);
+        const names = store.names.bind(store);
+        store.names = async (prefix) => {
+            store.names = names;
+            await store.putDocument(layout.started("begins", 1), { log: "logs/y.log" });
+            await store.putLog("begins/logs/y.log", "all of it\n");
+            await store.putDocument(layout.finished("begins", 1), { outcome: "Succeeded" });
+            return names(prefix);
+        };
+        const options = { follow: true, pollInterval: 20, startLimit: 1000, offset: 0 };
+        const signal = AbortSignal.timeout(5000);
+        const { offset } = await showLog(store, "begins", options, () => undefined, signal);
+        assert.equal(offset, "all of it\n".length);
+        assert.equal(signal.aborted, false, "it ends with the build");
+        assert.equal(store.names, names, "the log was looked for while there was no attempt");
+    });
+
     it("are taken for absent while they are empty, and by their last line when they were corrected", async () => {
         const store = new BuildStore(container);
         await container.getAppendBlobClient(layout.started("empty", 1)).create();
