@@ -61,8 +61,12 @@ service/image/ke1.tar: dist/ke1.js dist/relay.js $(TS_SOURCES) $(wildcard *.ts) 
 
 # --- builds ---------------------------------------------------------------------------------------------------------
 
+# What npm and Go fetch and compile has nothing to do with each other.
+PARALLEL = $(if $(filter -j% --jobserver%,$(MAKEFLAGS)),,--jobs=2)
+
 .PHONY: launch-build destroy platform-down
-launch-build: all ## build SOURCE (default: example/ke-1) at BUILD_TAG (default: its HEAD) in the cluster
+launch-build: ## build SOURCE (default: example/ke-1) at BUILD_TAG (default: its HEAD) in the cluster
+	@$(MAKE) --no-print-directory $(PARALLEL) all
 	@bin/ke1 up --stack $(STACK)
 
 destroy: all ## remove what the stack created; artifacts stay
@@ -111,6 +115,11 @@ bench: all ## timings against kubectl and the plain SDK, as ratios in one run
 	@bin/ke1 platform up
 	@$(NODE) -r ts-node/register/transpile-only bench/launch.ts
 	@$(NODE) -r ts-node/register/transpile-only bench/export.ts
+	@$(NODE) -r ts-node/register/transpile-only bench/warmLaunch.ts
+
+.PHONY: bench-cold
+bench-cold: all ## `make launch-build` in a fresh clone, all compiled anew; ten minutes, and 12 GiB of disk
+	@$(NODE) -r ts-node/register/transpile-only bench/coldLaunch.ts
 
 .PHONY: bench-service
 bench-service: all ## the service under load, and killed in the middle; some minutes
