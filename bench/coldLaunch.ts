@@ -1,8 +1,9 @@
-import { spawn } from "node:child_process";
+import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { createInterface } from "node:readline";
+import { promisify } from "node:util";
 
 import { secondPlatform } from "../tests/helpers/secondPlatform";
 import { projectDirectory } from "../tests/helpers/ke1";
@@ -15,13 +16,26 @@ import type { Sample } from "./statistics";
  * `make launch-build` in a fresh clone, on a platform of its own beside the machine's: first with nothing at all, then with
  * what Go and npm keep of that, but nothing of ours. Debian's packages are there on a machine that has had a platform: what
  * installing them takes comes on top of the first. Needs some ten minutes, the network, and 12 GiB of disk.
+ *
+ * ONLY=warm leaves out the first, and takes the caches that the user has. PROJECT is another clone to launch from, of which
+ * what is committed counts, for a comparison.
  */
 const runs = Number(process.env["RUNS"] ?? "1");
+const onlyWarm = process.env["ONLY"] === "warm";
+const project = path.resolve(process.env["PROJECT"] ?? projectDirectory);
 
 /** Not in /tmp, which may be in memory. Always the same: what a run that was killed has left is then known as its own. */
 const root = `${readSettings().home}-cold`;
 const inRoot = (name: string) => path.join(root, name);
-const keptByTools = { GOCACHE: inRoot("go-build"), GOMODCACHE: inRoot("go-modules"), npm_config_cache: inRoot("npm") };
+const keptByTools: NodeJS.ProcessEnv = onlyWarm
+    ? {}
+    : {
+          GOCACHE: inRoot("go-build"),
+          GOMODCACHE: inRoot("go-modules"),
+          // So that it can be removed.
+          GOFLAGS: "-modcacherw",
+          npm_config_cache: inRoot("npm"),
+      };
 const clone = inRoot("clone");
 
 interface Launch {
@@ -37,8 +51,10 @@ async function main(): Promise<void> {
     try {
         for (let run = 0; run < runs; run++) {
             await removeAll();
-            launches.cold.push(await launchInFreshClone());
-            await removeOurs();
+            if (!onlyWarm) {
+                launches.cold.push(await launchInFreshClone());
+                await removeOurs();
+            }
             launches.warm.push(await launchInFreshClone());
         }
     } finally {
@@ -47,8 +63,11 @@ async function main(): Promise<void> {
     reportTable(
         "cold-launch",
         "seconds, make launch-build in a fresh clone",
-        { ...rows("nothing there", launches.cold), ...rows("Go's and npm's caches there", launches.warm) },
-        { runs },
+        {
+            ...(onlyWarm ? {} : rows("nothing there", launches.cold)),
+            ...rows("Go's and npm's caches there", launches.warm),
+        },
+        { runs, onlyWarm, project: await commitOf(project) },
     );
 }
 
@@ -64,7 +83,7 @@ function rows(name: string, launches: readonly Launch[]): Record<string, Sample>
 
 async function launchInFreshClone(): Promise<Launch> {
     fs.mkdirSync(root, { recursive: true, mode: 0o700 });
-    await execute(["git", "clone", "--quiet", projectDirectory, clone], "/");
+    await execute(["git", "clone", "--quiet", project, clone], "/");
     const started = process.hrtime.bigint();
     // The shell's `times` has the processor time of what it waited for: https://pubs.opengroup.org/onlinepubs/9699919799/
     const lines = await execute(["sh", "-c", "make launch-build && times >&2"], clone);
@@ -76,6 +95,10 @@ async function launchInFreshClone(): Promise<Launch> {
     return { seconds, processor: processorSeconds(lines.at(-1) ?? ""), steps: Object.fromEntries(steps) };
 }
 
+async function commitOf(directory: string): Promise<string> {
+    return (await promisify(execFile)("git", ["-C", directory, "rev-parse", "HEAD"])).stdout.trim();
+}
+
 /** Of the second line of `times`, for example `8m3.52s 0m41.10s`: user and system time of the shell's children. */
 function processorSeconds(line: string): number {
     return [...line.matchAll(/(\d+)m([\d.]+)s/g)].reduce((sum, [, m, s]) => sum + Number(m) * 60 + Number(s), 0);
@@ -83,21 +106,18 @@ function processorSeconds(line: string): number {
 
 /** @returns the lines of its standard error, which the user sees meanwhile */
 async function execute(command: readonly string[], directory: string): Promise<readonly string[]> {
-    const environment = { ...process.env };
-    for (const name of ["DOCKER_HOST", "KUBECONFIG", "PULUMI_BACKEND_URL", "MAKEFLAGS", "MAKELEVEL", "MFLAGS"]) {
-        delete environment[name];
-    }
+    const outer = ["DOCKER_HOST", "KUBECONFIG", "PULUMI_BACKEND_URL", "MAKEFLAGS", "MAKELEVEL", "MFLAGS"];
+    const environment = Object.entries(process.env).filter(([name]) => !outer.includes(name));
     const [program = "", ...args] = command;
     const child = spawn(program, args, {
         cwd: directory,
         stdio: ["ignore", "ignore", "pipe"],
         env: {
-            ...environment,
+            ...Object.fromEntries(environment),
             ...secondPlatform,
             ...keptByTools,
             KE1_HOME: inRoot("home"),
             KE1_CACHE: inRoot("cache"),
-            GOFLAGS: "-modcacherw",
         },
     });
     const lines: string[] = [];
