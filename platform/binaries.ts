@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { UserError } from "../contract/errors";
 import { ensureCgroup } from "./cgroups";
 import { makeWhole } from "./files";
+import { goBuildEnvironment, goBuildFlags } from "./goBuild";
 import { findProgram } from "./packages";
 import { run } from "./run";
 import type { Settings } from "./settings";
@@ -47,10 +48,9 @@ export async function ensureBinaries(
         let compiled = 0;
         let fetched = 0;
         const build = async (module: string, flags: string, packages: readonly string[], ended: AbortSignal) => {
-            const args = ["-v", "-trimpath", "-buildvcs=false", "-mod=readonly", "-ldflags", flags, "-o", directory];
-            await run([go, "build", ...args, ...compilerFlags, ...packages], {
+            await run([go, "build", "-v", ...goBuildFlags, "-ldflags", flags, "-o", directory, ...packages], {
                 cwd: join(moduleDirectory(), module),
-                env: { ...process.env, ...compilerMemory, CGO_ENABLED: "0", GOWORK: "off" },
+                env: goBuildEnvironment(),
                 group: ensureCgroup(settings, "tools"),
                 signal: ended,
                 onLine: (line) => {
@@ -72,12 +72,6 @@ export async function ensureBinaries(
     });
     linkBinaries(settings, target);
 }
-
-/** Without debug information, which the linker leaves out anyway: the programs are the same, the compiler has less to do. */
-const compilerFlags = ["-gcflags=all=-dwarf=false"];
-
-/** The compiler, a process for each package, seldom lives long enough for its garbage to matter. */
-const compilerMemory = { GOGC: "400" };
 
 /** `$KE1_HOME/bin` leads to the programs in use. */
 function linkBinaries(settings: Settings, target: string): void {
