@@ -113,7 +113,7 @@ async function bringUp(settings: Settings, steps: Steps, signal?: AbortSignal): 
         return result;
     };
     try {
-        const baseImage = await startAll(settings, foreign, { steps, after, signal: both });
+        const baseImage = await startAll(settings, foreign === undefined, { steps, after, signal: both });
         const descriptor: PlatformDescriptor = {
             version: 1,
             kubeconfig: kubeconfigPath(settings, "admin"),
@@ -147,14 +147,10 @@ interface Frame {
     readonly signal: AbortSignal;
 }
 
-/**
- * All that has to be made and started, each as soon as what it needs is there.
- * @param foreign the socket of a Docker that is not ours
- * @returns the base image by digest
- */
-async function startAll(settings: Settings, foreign: string | undefined, frame: Frame): Promise<string> {
+/** All that has to be made and started, each as soon as what it needs is there. @returns the base image by digest */
+async function startAll(settings: Settings, ownDocker: boolean, frame: Frame): Promise<string> {
     const { steps, after, signal } = frame;
-    const missing = missingPackages(foreign === undefined);
+    const missing = missingPackages(ownDocker);
     const packages = after([], async () => {
         if (missing.length > 0) {
             const names = missing.map((need) => need.package).join(", ");
@@ -171,11 +167,11 @@ async function startAll(settings: Settings, foreign: string | undefined, frame: 
         binariesAreThere(settings) ? ensureBinaries(settings, () => undefined) : compile();
     // Needs none of the packages; where they are there, what can be wrong is looked at before.
     const early = missing.length > 0 ? after([], ensureCompiled) : undefined;
-    const daemons = await after([packages], async () => prepare(settings, foreign === undefined));
+    const daemons = await after([packages], async () => prepare(settings, ownDocker));
     const binaries = early ?? after([], ensureCompiled);
     const network = after([], async () => {
         await ensurePodNetwork(settings);
-        if (foreign === undefined) {
+        if (ownDocker) {
             await ensureDockerNetwork(settings);
         }
     });
@@ -204,10 +200,10 @@ async function startAll(settings: Settings, foreign: string | undefined, frame: 
     const base = after([made, registry, containerd, docker], async () =>
         steps.step("images", async () => {
             const name = await pushBaseImage(settings);
-            // The first build's pod then has to fetch only what the build's image adds, and Docker makes that at once.
+            // The first build's pod then has to fetch only what the build's image adds, and that is made at once.
             await allOrNone(signal, [
                 async (ended) => pullImage(settings, name, ended),
-                async (ended) => pullIntoDocker(settings, foreign ?? ownDockerSocket(settings), name, ended),
+                async (ended) => (ownDocker ? pullIntoDocker(settings, name, ended) : undefined),
             ]);
             return name;
         }),
