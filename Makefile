@@ -40,11 +40,13 @@ dist/page/page.js: node_modules/.stamp $(wildcard service/page/browser/*.ts serv
 .PHONY: exporter
 exporter: exporter/image/ke1-exporter ## the exporter's binary
 
-# Nothing of this machine goes into it: the same source makes the same binary.
+# Nothing of this machine goes into it: the same source makes the same binary. Compiled as the platform's programs are
+# (platform/goBuild.ts), so that Go's standard library is compiled once.
 exporter/image/ke1-exporter: $(GO_SOURCES)
 	@command -v go >/dev/null || { echo "error: Go is missing: install Go 1.26 or newer" >&2; exit 2; }
 	@echo "compiling the exporter (about half a minute the first time)" >&2
-	@cd exporter && CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '-s -w -buildid=' -o image/ke1-exporter .
+	@cd exporter && CGO_ENABLED=0 GOGC=400 go build -trimpath -buildvcs=false -gcflags=all=-dwarf=false \
+		-ldflags '-s -w -buildid=' -o image/ke1-exporter .
 
 # The gateway of the embedded platform, and its other end in a service's pod: a small program of its own.
 dist/relay.js: node_modules/.stamp cli/relay.ts
