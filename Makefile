@@ -40,11 +40,13 @@ dist/page/page.js: node_modules/.stamp $(wildcard service/page/browser/*.ts serv
 .PHONY: exporter
 exporter: exporter/image/ke1-exporter ## the exporter's binary
 
-# Nothing of this machine goes into it: the same source makes the same binary.
+# Nothing of this machine goes into it: the same source makes the same binary. Compiled as the platform's programs are
+# (platform/goBuild.ts), so that Go's standard library is compiled once.
 exporter/image/ke1-exporter: $(GO_SOURCES)
 	@command -v go >/dev/null || { echo "error: Go is missing: install Go 1.26 or newer" >&2; exit 2; }
 	@echo "compiling the exporter (about half a minute the first time)" >&2
-	@cd exporter && CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '-s -w -buildid=' -o image/ke1-exporter .
+	@cd exporter && CGO_ENABLED=0 GOGC=400 go build -trimpath -buildvcs=false -gcflags=all=-dwarf=false \
+		-ldflags '-s -w -buildid=' -o image/ke1-exporter .
 
 # The gateway of the embedded platform, and its other end in a service's pod: a small program of its own.
 dist/relay.js: node_modules/.stamp cli/relay.ts
@@ -61,8 +63,12 @@ service/image/ke1.tar: dist/ke1.js dist/relay.js $(TS_SOURCES) $(wildcard *.ts) 
 
 # --- builds ---------------------------------------------------------------------------------------------------------
 
+# What npm and Go fetch and compile has nothing to do with each other.
+PARALLEL = $(if $(filter -j% --jobserver%,$(MAKEFLAGS)),,--jobs=2)
+
 .PHONY: launch-build destroy platform-down
-launch-build: all ## build SOURCE (default: example/ke-1) at BUILD_TAG (default: its HEAD) in the cluster
+launch-build: ## build SOURCE (default: example/ke-1) at BUILD_TAG (default: its HEAD) in the cluster
+	@$(MAKE) --no-print-directory $(PARALLEL) all
 	@bin/ke1 up --stack $(STACK)
 
 destroy: all ## remove what the stack created; artifacts stay
@@ -118,6 +124,10 @@ bench-compare: node_modules/.stamp ## the newest results, or AFTER=file, beside 
 
 bench-docs: node_modules/.stamp ## tables and plots of docs/performance.md from the newest results, or RESULTS='file...'
 	@$(BENCH) bench/harness/render.ts
+
+.PHONY: bench-cold
+bench-cold: all ## `make launch-build` in a fresh clone, all compiled anew; ten minutes, and 12 GiB of disk
+	@$(NODE) -r ts-node/register/transpile-only bench/coldLaunch.ts
 
 .PHONY: bench-service
 bench-service: all ## the service under load, and killed in the middle; some minutes

@@ -5,9 +5,11 @@ import { join } from "node:path";
 import { UserError } from "../contract/errors";
 import { ensureCgroup } from "./cgroups";
 import { makeWhole } from "./files";
+import { goBuildEnvironment, goBuildFlags } from "./goBuild";
 import { findProgram } from "./packages";
 import { run } from "./run";
 import type { Settings } from "./settings";
+import { allOrNone } from "./together";
 import { etcdVersion, isOlder, kubernetesVersion, moduleDirectory, neededGo } from "./versions";
 
 const kubernetesPrograms = ["kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kubectl"];
@@ -45,13 +47,12 @@ export async function ensureBinaries(
         const go = await findGo();
         let compiled = 0;
         let fetched = 0;
-        const build = async (module: string, flags: string, packages: readonly string[]) => {
-            const args = ["-v", "-trimpath", "-buildvcs=false", "-mod=readonly", "-ldflags", flags, "-o", directory];
-            await run([go, "build", ...args, ...packages], {
+        const build = async (module: string, flags: string, packages: readonly string[], ended: AbortSignal) => {
+            await run([go, "build", "-v", ...goBuildFlags, "-ldflags", flags, "-o", directory, ...packages], {
                 cwd: join(moduleDirectory(), module),
-                env: { ...process.env, CGO_ENABLED: "0", GOWORK: "off" },
+                env: goBuildEnvironment(),
                 group: ensureCgroup(settings, "tools"),
-                signal,
+                signal: ended,
                 onLine: (line) => {
                     if (line.startsWith("go: downloading")) {
                         onProgress(`${++fetched} modules fetched`);
@@ -61,10 +62,13 @@ export async function ensureBinaries(
                 },
             });
         };
-        await build("etcd", "-s -w", ["go.etcd.io/etcd/server/v3"]);
-        renameSync(join(directory, "server"), join(directory, "etcd"));
         const packages = kubernetesPrograms.map((name) => `k8s.io/kubernetes/cmd/${name}`);
-        await build("", linkerFlags(), [...packages, "./pause"]);
+        // Beside each other: while one waits for modules or for its linker, the other has the processors.
+        await allOrNone(signal, [
+            async (ended) => build("", linkerFlags(), [...packages, "./pause"], ended),
+            async (ended) => build("etcd", "-s -w", ["go.etcd.io/etcd/server/v3"], ended),
+        ]);
+        renameSync(join(directory, "server"), join(directory, "etcd"));
     });
     linkBinaries(settings, target);
 }

@@ -33,6 +33,13 @@ export async function dockerAnswers(socket: string): Promise<boolean> {
     );
 }
 
+/** Takes an image of our registry into our Docker, before the first image is built on it. */
+export async function pullIntoDocker(settings: Settings, image: string, signal?: AbortSignal): Promise<void> {
+    // Without the user's configuration: nobody logs in to our registry, and no helper for credentials is to be asked.
+    const client = [requireProgram("docker"), "--config", join(settings.home, "docker-client")];
+    await run([...client, "--host", `unix://${ownDockerSocket(settings)}`, "pull", "--quiet", image], { signal });
+}
+
 export function dockerSpec(settings: Settings): DaemonSpec {
     const program = requireProgram("dockerd");
     const socket = ownDockerSocket(settings);

@@ -6,6 +6,7 @@ import { findGo } from "./binaries";
 import { ensureCgroup } from "./cgroups";
 import { daemonState, ensureDaemon } from "./daemon";
 import { makePrivateDirectory, makeWhole, writePrivateFile } from "./files";
+import { goBuildEnvironment, goBuildFlags } from "./goBuild";
 import { imageBuilderPath, readImageBuilder, type ImageBuilderDescriptor } from "./imageBuilderDescriptor";
 import { pushImage } from "./imagePush";
 import { imageRegistryCredentialFile, imageRegistryName, imageRegistrySpec } from "./imageRegistry";
@@ -117,13 +118,12 @@ async function makeImage(
         let compiled = 0;
         await run(
             [
-                ...[await findGoFor(), "build", "-v", "-trimpath", "-buildvcs=false", "-mod=readonly"],
-                ...["-ldflags", "-s -w", "-o", work],
+                ...[await findGoFor(), "build", "-v", ...goBuildFlags, "-ldflags", "-s -w", "-o", work],
                 ...programs.map((name) => `github.com/moby/buildkit/cmd/${name}`),
             ],
             {
                 cwd: join(moduleDirectory(), "buildkit"),
-                env: { ...process.env, CGO_ENABLED: "0", GOWORK: "off" },
+                env: goBuildEnvironment(),
                 ...{ group, signal },
                 onLine: (line) => {
                     if (!line.startsWith("go:")) {

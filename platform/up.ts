@@ -8,7 +8,7 @@ import { pauseImage } from "./containerd";
 import { daemonsOf, listOf, type Daemons } from "./daemons";
 import { daemonState, ensureDaemon, runningDaemon, strays, type DaemonSpec } from "./daemon";
 import { descriptorPath, readDescriptor, type PlatformDescriptor } from "./descriptor";
-import { dockerAnswers, foreignDocker, ownDockerSocket } from "./docker";
+import { dockerAnswers, foreignDocker, ownDockerSocket, pullIntoDocker } from "./docker";
 import { makePrivateDirectory, readIfThere, writePrivateFile } from "./files";
 import { readImageBuilder } from "./imageBuilderDescriptor";
 import { imageRegistrySpec } from "./imageRegistry";
@@ -24,6 +24,7 @@ import { registryName } from "./registry";
 import { readSettings, savedChoices, settingsPath, type Settings } from "./settings";
 import { showSteps, type Steps } from "./steps";
 import { discardFormerBoot, endForgottenTools } from "./teardown";
+import { allOrNone } from "./together";
 import { kubernetesVersion } from "./versions";
 
 export interface UpOptions {
@@ -100,13 +101,6 @@ async function bringUp(settings: Settings, steps: Steps, signal?: AbortSignal): 
     await discardFormerBoot(settings);
     await endForgottenTools(settings);
     const foreign = await foreignDocker(settings);
-    const missing = missingPackages(foreign === undefined);
-    if (missing.length > 0) {
-        const names = missing.map((need) => need.package).join(", ");
-        await steps.step("Debian packages", async () => installPackages(missing), `installing ${names}`);
-    }
-    await requireFreeSubnets(settings);
-    writePrivateFile(settingsPath(settings.home), JSON.stringify(settings.choices, undefined, 2) + "\n");
 
     // A failure ends what else is under way, and is told only when that has ended.
     const failed = new AbortController();
@@ -121,7 +115,7 @@ async function bringUp(settings: Settings, steps: Steps, signal?: AbortSignal): 
         return result;
     };
     try {
-        const baseImage = await startAll(settings, foreign === undefined, steps, after, both);
+        const baseImage = await startAll(settings, foreign === undefined, { steps, after, signal: both });
         const descriptor: PlatformDescriptor = {
             version: 1,
             kubeconfig: kubeconfigPath(settings, "admin"),
@@ -149,26 +143,20 @@ async function bringUp(settings: Settings, steps: Steps, signal?: AbortSignal): 
 
 type After = <T>(before: readonly Promise<unknown>[], action: () => Promise<T>) => Promise<T>;
 
+interface Frame {
+    readonly steps: Steps;
+    readonly after: After;
+    readonly signal: AbortSignal;
+}
+
 /** All that has to be made and started, each as soon as what it needs is there. @returns the base image by digest */
-async function startAll(
-    settings: Settings,
-    ownDocker: boolean,
-    steps: Steps,
-    after: After,
-    signal: AbortSignal,
-): Promise<string> {
-    const ready = Promise.resolve();
-    const pki = after([ready], async () => {
-        await ensurePki(settings);
-        writeKubeconfigs(settings, ["admin", "controller-manager", "scheduler", "kubelet-client"]);
-    });
-    await pki;
-    const daemons = daemonsOf(settings, ownDocker);
-    requireOwnPorts(settings, daemons);
-    const network = after([ready], async () => {
-        await ensurePodNetwork(settings);
-        if (ownDocker) {
-            await ensureDockerNetwork(settings);
+async function startAll(settings: Settings, ownDocker: boolean, frame: Frame): Promise<string> {
+    const { steps, after, signal } = frame;
+    const missing = missingPackages(ownDocker);
+    const packages = after([], async () => {
+        if (missing.length > 0) {
+            const names = missing.map((need) => need.package).join(", ");
+            await steps.step("Debian packages", async () => installPackages(missing), `installing ${names}`);
         }
     });
     const compile = async () =>
@@ -177,17 +165,27 @@ async function startAll(
             async (progress) => ensureBinaries(settings, progress, signal),
             `compiling Kubernetes ${kubernetesVersion()}, about 4 minutes on two cores the first time`,
         );
-    const binaries = after([ready], async () =>
-        binariesAreThere(settings) ? ensureBinaries(settings, () => undefined) : compile(),
-    );
+    const ensureCompiled = async () =>
+        binariesAreThere(settings) ? ensureBinaries(settings, () => undefined) : compile();
+    // Needs none of the packages; where they are there, what can be wrong is looked at before.
+    const early = missing.length > 0 ? after([], ensureCompiled) : undefined;
+    const daemons = await after([packages], async () => prepare(settings, ownDocker));
+    const binaries = early ?? after([], ensureCompiled);
+    const network = after([], async () => {
+        await ensurePodNetwork(settings);
+        if (ownDocker) {
+            await ensureDockerNetwork(settings);
+        }
+    });
     const start = (spec: DaemonSpec | undefined, ...before: Promise<unknown>[]) =>
         after(before, async () => {
             if (spec !== undefined && (await daemonState(settings, spec)) !== "running") {
                 await steps.step(spec.name, async () => ensureDaemon(settings, spec, signal));
             }
         });
-    const registry = start(daemons.registry, ready);
+    const registry = start(daemons.registry);
     const containerd = start(daemons.containerd, network);
+    const docker = start(daemons.docker, containerd, network);
     const etcd = start(daemons.etcd, binaries);
     const apiServer = start(daemons.apiServer, etcd);
     const pause = after([registry, containerd, binaries], async () => {
@@ -195,23 +193,26 @@ async function startAll(
         await pullImage(settings, pauseImage(settings), signal);
     });
     const kubelet = start(daemons.kubelet, apiServer, containerd, network);
-    const made = after([ready], async () => {
+    const made = after([], async () => {
         if (!baseImageIsMade(settings)) {
             const notice = "from Debian's packages, about half a minute the first time";
             await steps.step("base image", async () => ensureBaseImage(settings, signal), notice);
         }
     });
-    const base = after([made, registry, containerd], async () =>
+    const base = after([made, registry, containerd, docker], async () =>
         steps.step("images", async () => {
             const name = await pushBaseImage(settings);
-            // The first build's pod then has to fetch only what the build's image adds.
-            await pullImage(settings, name, signal);
+            // The first build's pod then has to fetch only what the build's image adds, and that is made at once.
+            await allOrNone(signal, [
+                async (ended) => pullImage(settings, name, ended),
+                async (ended) => (ownDocker ? pullIntoDocker(settings, name, ended) : undefined),
+            ]);
             return name;
         }),
     );
     const others = [
+        docker,
         start(daemons.azurite, network),
-        start(daemons.docker, containerd, network),
         start(daemons.controllerManager, apiServer),
         start(daemons.scheduler, apiServer),
         start(daemons.gateway, apiServer, registry),
@@ -227,6 +228,17 @@ async function startAll(
     );
     await Promise.all([node, ...others]);
     return base;
+}
+
+/** Looks at what could be in the way of the daemons, and makes what they read. */
+async function prepare(settings: Settings, ownDocker: boolean): Promise<Daemons> {
+    await requireFreeSubnets(settings);
+    writePrivateFile(settingsPath(settings.home), JSON.stringify(settings.choices, undefined, 2) + "\n");
+    await ensurePki(settings);
+    writeKubeconfigs(settings, ["admin", "controller-manager", "scheduler", "kubelet-client"]);
+    const daemons = daemonsOf(settings, ownDocker);
+    requireOwnPorts(settings, daemons);
+    return daemons;
 }
 
 async function untilNodeReady(settings: Settings, signal: AbortSignal): Promise<void> {

@@ -11,24 +11,7 @@ import { platformDown, platformIsUp, platformStatus, platformUp, type PlatformDe
 import { isAlive, identify, programOf } from "../../platform/processes";
 import { readSettings, type Settings } from "../../platform/settings";
 import { mountsBelow } from "../../platform/teardown";
-
-/** A second platform beside the machine's own: everything that could collide is moved. */
-const choices = {
-    KE1_BRIDGE: "ke1test0",
-    KE1_SUBNET: "10.87.0.0/16",
-    KE1_DOCKER_BRIDGE: "ke1test1",
-    KE1_DOCKER_SUBNET: "10.88.0.0/16",
-    KE1_SERVICE_SUBNET: "10.89.0.0/16",
-    KE1_API_PORT: "16443",
-    KE1_REGISTRY_PORT: "15000",
-    KE1_BLOB_PORT: "20000",
-    KE1_KUBELET_PORT: "20250",
-    KE1_KUBELET_HEALTH_PORT: "20248",
-    KE1_CONTROLLER_MANAGER_PORT: "20257",
-    KE1_SCHEDULER_PORT: "20259",
-    KE1_ETCD_PORT: "23890",
-    KE1_ETCD_PEER_PORT: "23891",
-} as const;
+import { secondPlatform } from "../helpers/secondPlatform";
 
 const allDaemons = [
     "azurite",
@@ -52,7 +35,7 @@ describe("the embedded platform", function () {
     before(async () => {
         // Always the same: bridges, mounts and daemons of a run that was killed are then known as its own.
         home = `${readSettings().home}-test`;
-        Object.assign(process.env, choices, { KE1_HOME: home });
+        Object.assign(process.env, secondPlatform, { KE1_HOME: home });
         delete process.env["DOCKER_HOST"];
         settings = readSettings();
         await platformDown({ purge: true });
@@ -65,7 +48,7 @@ describe("the embedded platform", function () {
         try {
             await platformDown({ purge: true });
         } finally {
-            for (const name of [...Object.keys(choices), "KE1_HOME", "DOCKER_HOST"]) {
+            for (const name of [...Object.keys(secondPlatform), "KE1_HOME", "DOCKER_HOST"]) {
                 process.env[name] = outer[name] ?? "";
             }
             rmSync(home, { recursive: true, force: true });
@@ -188,7 +171,7 @@ describe("the embedded platform", function () {
                 return error instanceof UserError && error.message.includes("ke1 platform down");
             });
         } finally {
-            process.env["KE1_BLOB_PORT"] = choices.KE1_BLOB_PORT;
+            process.env["KE1_BLOB_PORT"] = secondPlatform.KE1_BLOB_PORT;
         }
     });
 
