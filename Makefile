@@ -114,6 +114,7 @@ faults: all ## each fault once, then N (20) builds with random ones; CASE=... pi
 bench: all ## timings against kubectl and the plain SDK, as ratios in one run
 	@bin/ke1 platform up
 	@$(NODE) -r ts-node/register/transpile-only bench/launch.ts
+	@$(NODE) -r ts-node/register/transpile-only bench/engine.ts
 	@$(NODE) -r ts-node/register/transpile-only bench/export.ts
 
 .PHONY: bench-service
