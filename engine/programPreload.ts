@@ -1,3 +1,4 @@
+import Module from "node:module";
 import { dirname, join } from "node:path";
 
 /*
@@ -56,6 +57,36 @@ function withoutPositions({ Resource }: Partial<Resources>): void {
         Resource.callsites = () => [];
     }
 }
+
+/** What a program is packed with by functions that are made into text: as long to load as all the rest of the SDK's own. */
+function withoutPackager(): void {
+    const name = "@npmcli/arborist";
+    const user = join(sdk, "runtime", "closure", "codePaths.js");
+    const loader = Module as unknown as { _load: (request: string, parent?: NodeModule, isMain?: boolean) => unknown };
+    const load = loader._load;
+    loader._load = (request, parent, isMain) => {
+        if (request !== name || parent?.filename !== user) {
+            return load(request, parent, isMain);
+        }
+        loader._load = load;
+        let packager: Readonly<Record<string | symbol, unknown>> | undefined;
+        return new Proxy(
+            {},
+            {
+                get: (_, key) => {
+                    // Or its exports would be copied, one by one, as soon as it is required.
+                    if (key === "__esModule") {
+                        return true;
+                    }
+                    packager ??= load(request, parent, isMain) as NonNullable<typeof packager>;
+                    return packager[key];
+                },
+            },
+        );
+    };
+}
+
+withoutPackager();
 
 // Once the runner has been loaded, with all of the SDK that it needs, and before it loads the program.
 process.nextTick(() => {
