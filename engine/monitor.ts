@@ -63,6 +63,8 @@ const maxMessageBytes = 400 * 1024 * 1024;
  */
 export class Monitor {
     private readonly server = new Server({
+        // Its own statistics, which nobody asks for.
+        "grpc.enable_channelz": 0,
         "grpc.max_receive_message_length": maxMessageBytes,
         "grpc.max_send_message_length": maxMessageBytes,
     });
