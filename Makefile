@@ -13,7 +13,7 @@ TS_SOURCES := $(wildcard admission/*.ts cli/*.ts components/*.ts components/*/*.
 GO_SOURCES := $(shell find exporter -name '*.go' -not -name '*_test.go') exporter/go.mod exporter/go.sum
 
 .PHONY: all help
-all: dist/ke1.js dist/relay.js exporter ## everything that `ke1` needs
+all: dist/ke1.js dist/relay.js dist/programPreload.js exporter ## everything that `ke1` needs
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -52,13 +52,17 @@ exporter/image/ke1-exporter: $(GO_SOURCES)
 dist/relay.js: node_modules/.stamp cli/relay.ts
 	@$(BIN)/esbuild cli/relay.ts --bundle --platform=node --target=node22 --format=cjs --outdir=dist --log-level=warning
 
+# Loaded into the processes that run programs.
+dist/programPreload.js: node_modules/.stamp engine/programPreload.ts
+	@$(BIN)/esbuild engine/programPreload.ts --platform=node --target=node22 --format=cjs --outdir=dist --log-level=warning
+
 .PHONY: service-image
 service-image: service/image/ke1.tar ## what the image of a service in the cluster is made of (docs/service-cluster.md)
 
 # What service/packImage.ts packs beside what it finds by imports.
 PACKED := bin/ke1 Pulumi.yaml package.json package-lock.json tsconfig.json exporter/wrapper/wrap.sh $(wildcard mirror/*)
 
-service/image/ke1.tar: dist/ke1.js dist/relay.js $(TS_SOURCES) $(wildcard *.ts) $(PACKED)
+service/image/ke1.tar: dist/ke1.js dist/relay.js dist/programPreload.js $(TS_SOURCES) $(wildcard *.ts) $(PACKED)
 	@$(NODE) -r ts-node/register/transpile-only service/packImage.ts
 
 # --- builds ---------------------------------------------------------------------------------------------------------

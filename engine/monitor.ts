@@ -63,6 +63,8 @@ const maxMessageBytes = 400 * 1024 * 1024;
  */
 export class Monitor {
     private readonly server = new Server({
+        // Its own statistics, which nobody asks for.
+        "grpc.enable_channelz": 0,
         "grpc.max_receive_message_length": maxMessageBytes,
         "grpc.max_send_message_length": maxMessageBytes,
     });
@@ -182,13 +184,14 @@ export class Monitor {
             throw new DeploymentStopped("The deployment is ending.");
         }
         const what = `${request.getType()} ${request.getName()}`;
+        const inputs = propertiesOf(request.getObject());
         try {
-            refuseUnsupported(request);
+            refuseUnsupported(request, inputs);
         } catch (error) {
             deployment.executor.fail(undefined, new UserError(`${what}: ${messageOf(error)}`));
             throw new DeploymentStopped(messageOf(error));
         }
-        const { urn, id, outputs, custom } = await deployment.register(registrationOf(request));
+        const { urn, id, outputs, custom } = await deployment.register(registrationOf(request, inputs));
         return new RegisterResourceResponse()
             .setUrn(urn)
             .setId(id ?? "")
@@ -236,7 +239,7 @@ export class Monitor {
 }
 
 /** @throws UserError naming the first thing asked for that the engine does not have: nothing is silently ignored. */
-function refuseUnsupported(request: RegisterResourceRequest): void {
+function refuseUnsupported(request: RegisterResourceRequest, inputs: PropertyMap): void {
     const hooks = request.getHooks()?.toObject() ?? {};
     const asked: readonly (readonly [string, boolean])[] = [
         ["A remote component", request.getRemote()],
@@ -250,7 +253,7 @@ function refuseUnsupported(request: RegisterResourceRequest): void {
         ["The option `stateMigrations`", request.getStateMigrationsList().length > 0],
         ["The option `pluginDownloadURL`", request.getPlugindownloadurl() !== ""],
         ["A parameterized package", request.getPackageref() !== ""],
-        ["An output value as an input", some(propertiesOf(request.getObject()), isUnsupportedValue)],
+        ["An output value as an input", some(inputs, isUnsupportedValue)],
     ];
     const found = asked.find(([, isAsked]) => isAsked);
     if (found !== undefined) {
@@ -258,7 +261,7 @@ function refuseUnsupported(request: RegisterResourceRequest): void {
     }
 }
 
-function registrationOf(request: RegisterResourceRequest): Registration {
+function registrationOf(request: RegisterResourceRequest, inputs: PropertyMap): Registration {
     const timeouts = timeoutsOf(request);
     const optional = {
         parent: request.getParent() || undefined,
@@ -273,7 +276,7 @@ function registrationOf(request: RegisterResourceRequest): Registration {
         type: request.getType(),
         name: request.getName(),
         custom: request.getCustom(),
-        inputs: propertiesOf(request.getObject()),
+        inputs,
         ...Object.fromEntries(Object.entries(optional).filter(([, value]) => value !== undefined)),
         dependencies: [...request.getDependenciesList()].sort(),
         propertyDependencies: Object.fromEntries(

@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { createInterface } from "node:readline";
 import { UserError } from "../contract/errors";
 import { organization } from "./backend";
@@ -32,6 +32,7 @@ export class Program {
     public constructor(options: ProgramOptions) {
         const { project, stack, config, preview, parallel, address, environment, onLine } = options;
         const args = [
+            ...preload(),
             ...project.runtime.nodeArguments,
             runnerOf(project),
             ...["--monitor", address, "--engine", address, "--project", project.name, "--stack", stack],
@@ -86,6 +87,12 @@ function verdict(code: number | null, signal: NodeJS.Signals | null): string | u
         return undefined;
     }
     return signal === null ? `The program ended with exit code ${code ?? 0}.` : `The program was ended by ${signal}.`;
+}
+
+/** What keeps the SDK from work that nobody needs; its process is the slower where `make` has not made it. */
+function preload(): readonly string[] {
+    const file = resolve(__dirname, "..", "dist", "programPreload.js");
+    return existsSync(file) ? ["--require", file] : [];
 }
 
 /** The runner of the project's own SDK: the two must be of one version. */

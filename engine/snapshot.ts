@@ -11,6 +11,7 @@ import {
 } from "./checkpoint";
 import { type JournalChange, type JournalEntry, JournalWriter, readJournal } from "./journal";
 import type { OperationType, ResourceState, Snapshot } from "./state";
+import { equal, type PropertyMap } from "./values";
 
 /** How a step changes the state. */
 export interface StateChange {
@@ -108,7 +109,7 @@ export class SnapshotManager {
         if (slot === undefined || before === undefined) {
             throw new Error(`There is no ${old.urn} in the state.`);
         }
-        if (JSON.stringify(sorted(before)) !== JSON.stringify(sorted(encoded))) {
+        if (!equal(before as PropertyMap, encoded as PropertyMap)) {
             await this.change({ drop: old, put: now });
             return;
         }
@@ -282,18 +283,4 @@ export function replay(deployment: Deployment, entries: readonly JournalEntry[])
 /** What this deployment has been at first, then what it has not come to. */
 function ordered(slots: readonly (SerializedResource | undefined)[], baseCount: number): readonly SerializedResource[] {
     return [...slots.slice(baseCount), ...slots.slice(0, baseCount)].filter((resource) => resource !== undefined);
-}
-
-function sorted(value: unknown): unknown {
-    if (Array.isArray(value)) {
-        return value.map(sorted);
-    }
-    if (typeof value !== "object" || value === null) {
-        return value;
-    }
-    return Object.fromEntries(
-        Object.entries(value)
-            .sort(([a], [b]) => (a < b ? -1 : 1))
-            .map(([key, element]) => [key, sorted(element)]),
-    );
 }

@@ -4,6 +4,7 @@ import {
     asString,
     containsUnknowns,
     diffPaths,
+    equal,
     isArray,
     isObject,
     isSecret,
@@ -194,6 +195,9 @@ export function diffInputs(
     news: PropertyMap,
     mutable: { configMap: boolean; secret: boolean },
 ): ReadonlyMap<string, PropertyDiff> {
+    if (equal(olds, news) && !containsUnknowns(news)) {
+        return new Map();
+    }
     const [before, after] = [normalized(olds), normalized(news)];
     const patterns = forceNewPaths(kindOf(after), mutable, after.immutable === true || before.immutable === true).map(
         (text) => parsePath(text.slice(1)) ?? [],
