@@ -1,0 +1,35 @@
+import * as path from "node:path";
+
+import type { Plugin } from "esbuild";
+
+/** Modules that the runner has for what a program of this engine never does, and what is in the bundle instead. */
+export function replacements(root: string): Plugin {
+    const runner = /[\\/]@pulumi[\\/]pulumi[\\/]cmd[\\/]run[\\/](index|run)\.js$/;
+    const instead: Readonly<Record<string, string>> = {
+        "./tracing": "sdkTracing.ts",
+        // A debugger in each process, for programs whose functions are made into text.
+        "../../runtime/closure/v8Hooks": "sdkHooks.ts",
+        // The engine finds the lines of the sources where an error is shown, and not for each stack there is.
+        "source-map-support/register": "nothing.ts",
+    };
+    return {
+        name: "replacements",
+        setup(build) {
+            const missing = new Set(Object.keys(instead));
+            build.onResolve({ filter: /tracing$|v8Hooks$|^source-map-support\/register$/ }, (args) => {
+                const file = instead[args.path];
+                if (file === undefined || !runner.test(args.importer)) {
+                    return undefined;
+                }
+                missing.delete(args.path);
+                return { path: path.join(root, "bundle", file) };
+            });
+            build.onEnd(() =>
+                // Another version of the SDK may have other modules: better no bundle than a slow one that nobody notices.
+                missing.size === 0
+                    ? undefined
+                    : { errors: [{ text: `the SDK's runner does not import ${[...missing].join(", ")} any more` }] },
+            );
+        },
+    };
+}
