@@ -37,6 +37,9 @@ function run(): void {
     // The engine shows nobody what is for debugging, and the SDK would have each line answered before it sends the next.
     const log = require("@pulumi/pulumi/log") as { debug: () => Promise<void> };
     log.debug = () => Promise.resolve();
+    // Nor does it keep the places where resources are declared, for each of which the SDK would take a whole stack apart.
+    const { Resource } = require("@pulumi/pulumi/resource") as { Resource: { callsites: () => readonly unknown[] } };
+    Resource.callsites = () => [];
 
     require("@pulumi/pulumi/cmd/run/index.js");
     renewStore();

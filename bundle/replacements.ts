@@ -1,6 +1,10 @@
+import * as fs from "node:fs";
 import * as path from "node:path";
 
 import type { Plugin } from "esbuild";
+
+/** Text of the SDK that takes time with every promise: a stack that is printed where PULUMI_DEBUG_PROMISE_LEAKS is set, and not here. */
+const stacks = { file: /[\\/]@pulumi[\\/]pulumi[\\/]runtime[\\/]debuggable\.js$/, text: "value: new Error().stack" };
 
 /** Modules that the runner has for what a program of this engine never does, and what is in the bundle instead. */
 export function replacements(root: string): Plugin {
@@ -23,6 +27,12 @@ export function replacements(root: string): Plugin {
                 }
                 missing.delete(args.path);
                 return { path: path.join(root, "bundle", file) };
+            });
+            build.onLoad({ filter: stacks.file }, async (args) => {
+                const text = await fs.promises.readFile(args.path, "utf8");
+                return text.includes(stacks.text)
+                    ? { contents: text.replace(stacks.text, "value: undefined") }
+                    : { errors: [{ text: `there is no "${stacks.text}" any more` }] };
             });
             build.onEnd(() =>
                 // Another version of the SDK may have other modules: better no bundle than a slow one that nobody notices.
