@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { SourceMap, type SourceMapPayload } from "node:module";
-import { dirname, join } from "node:path";
+import { dirname, join, relative } from "node:path";
 import type { PreparedProgram } from "./preparedProgram";
 import type { Project } from "./project";
 
@@ -20,6 +20,8 @@ const needingSources = ["PULUMI_DEBUG_PROMISE_LEAKS", "PULUMI_NODEJS_TSCONFIG_PA
  * does the same as the sources that it was made of.
  */
 export class ProgramBundle {
+    /** Where Node.js prints errors in colours, the directory of the process has another than what is in it. */
+    private readonly place: RegExp;
     private map: SourceMap | undefined;
 
     /**
@@ -29,7 +31,12 @@ export class ProgramBundle {
     public constructor(
         public readonly file: string,
         public readonly prepared?: PreparedProgram,
-    ) {}
+    ) {
+        const [root, inside] = [`${this.root}/`, relative(this.root, file)].map((part) =>
+            part.replace(/[\\^$.*+?()[\]{}|]/g, "\\$&"),
+        );
+        this.place = new RegExp(`${root}(\\x1b\\[\\d+m)?${inside}:(\\d+):(\\d+)`, "g");
+    }
 
     /**
      * The bundle's id, where the program may be run from it: it is the project's, and was made of the files that are there now.
@@ -49,8 +56,15 @@ export class ProgramBundle {
 
     /** The text with places in the sources for places in the bundle. */
     public readable(text: string): string {
-        const [before = "", ...parts] = text.split(this.file);
-        return before + parts.map((part) => this.place(part)).join("");
+        return text.replace(this.place, (place, ansi: string | undefined, line: string, column: string) => {
+            this.map ??= new SourceMap(JSON.parse(readFileSync(`${this.file}.map`, "utf8")) as SourceMapPayload);
+            const entry = this.map.findEntry(Number(line) - 1, Number(column) - 1);
+            if (!("originalSource" in entry) || !entry.originalSource) {
+                return place;
+            }
+            const source = relative(this.root, join(dirname(this.file), entry.originalSource));
+            return `${this.root}/${ansi ?? ""}${source}:${entry.originalLine + 1}:${entry.originalColumn + 1}`;
+        });
     }
 
     private get root(): string {
@@ -70,21 +84,6 @@ export class ProgramBundle {
             // There is no bundle, or a file that went into it is gone.
             return undefined;
         }
-    }
-
-    /** What follows the bundle's name: a line and a column, with the file that they are of, or something else. */
-    private place(text: string): string {
-        const [found, line, column] = /^:(\d+):(\d+)/.exec(text) ?? [];
-        if (found === undefined) {
-            return this.file + text;
-        }
-        this.map ??= new SourceMap(JSON.parse(readFileSync(`${this.file}.map`, "utf8")) as SourceMapPayload);
-        const entry = this.map.findEntry(Number(line) - 1, Number(column) - 1);
-        const original =
-            "originalSource" in entry && entry.originalSource
-                ? `${join(dirname(this.file), entry.originalSource)}:${entry.originalLine + 1}:${entry.originalColumn + 1}`
-                : this.file + found;
-        return original + text.slice(found.length);
     }
 }
 

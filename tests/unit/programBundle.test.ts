@@ -87,6 +87,11 @@ describe("the program's bundle", () => {
             bundle.readable(text),
             `Error: no\n  at fails (${root}/main.ts:2:5)\n  of ${outfile}, and ${outfile}:1x`,
         );
+        // As `util.inspect` of Node.js colours the directory of the process.
+        assert.equal(
+            bundle.readable(`(\x1b[90m${root}/\x1b[39mdist/program.js:${line + 1}:${column})`),
+            `(\x1b[90m${root}/\x1b[39mmain.ts:2:5)`,
+        );
     });
 
     describe("a process that is started before it has anything to do", function () {
