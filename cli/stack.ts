@@ -1,12 +1,15 @@
 import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { Command, InvalidArgumentError } from "commander";
 import { UserError } from "../contract/errors";
 import { createDisplay } from "../engine/display";
 import { type OperationKind, runOperation } from "../engine/operations";
 import { loadProject, type Project } from "../engine/project";
+import { ProgramBundle } from "../engine/programBundle";
 import { exportStack, importStack, listStacks, removeStack, stackOutputs, unlockStack } from "../engine/stackFiles";
 import { Tracing } from "../launcher/tracing";
 import { OperationSpans } from "./operationSpans";
+import { prepared } from "./prepared";
 import { withStackOptions } from "./projectDirectory";
 
 /** What the rest of `ke1` has to do with the engine's commands. */
@@ -96,6 +99,8 @@ export async function operate(
             // What the stack's commands print goes through the display.
             environment: { ...process.env, ...extra, ...spans?.variables, KE1_COLOR: color ? "1" : "" },
             parallel,
+            // Beside this file, which is in a bundle itself then.
+            bundle: new ProgramBundle(join(__dirname, "program.js"), prepared.program),
             emit: (event) => {
                 display.handle(event);
                 spans?.handle(event);

@@ -8,6 +8,7 @@ import { hasCiphertexts } from "./checkpoint";
 import type { Deployment } from "./deployment";
 import { loadStackFile, type Project, type StackConfig } from "./project";
 import { Program } from "./program";
+import type { ProgramBundle } from "./programBundle";
 import { recoverCheckpoint, SnapshotManager } from "./snapshot";
 import { SocketGate } from "./socketGate";
 import {
@@ -32,6 +33,8 @@ export interface OperationOptions {
     readonly environment: NodeJS.ProcessEnv;
     /** How many resources are worked on at once. */
     readonly parallel: number;
+    /** Starts in less time than the program's sources. */
+    readonly bundle?: ProgramBundle;
     readonly emit: (event: EngineEvent) => void;
     /** Text that must not be shown. */
     readonly hide?: (secret: string) => void;
@@ -120,7 +123,10 @@ class Run {
     }
 
     public async run(gate: SocketGate): Promise<Omit<OperationResult, "changes">> {
-        const [deployment, monitor] = await Promise.all([this.deployment, this.program && this.serve(gate)]);
+        const [deployment, monitor] = await Promise.all([
+            this.deployment,
+            this.program && this.serve(gate, this.program),
+        ]);
         this.options.interruptible?.(() => this.interrupt(deployment));
         let outcome: OperationResult["outcome"] = "succeeded";
         try {
@@ -157,10 +163,13 @@ class Run {
 
     private async serve(
         gate: SocketGate,
+        program: Program,
     ): Promise<{ readonly finished: Promise<void>; readonly loggedError: boolean }> {
         const { Monitor } = await import("./monitor");
-        const { project, stack, parallel, emit, kind } = this.options;
+        const { project, stack, parallel, kind } = this.options;
         const preview = kind === "preview";
+        const emit = (event: EngineEvent): void =>
+            this.options.emit(event.kind === "log" ? { ...event, message: program.readable(event.message) } : event);
         const monitor = new Monitor({ project: project.name, stack, preview, parallel, emit }, this.ready);
         this.monitor = monitor;
         monitor.serve(gate);
@@ -214,8 +223,9 @@ class Run {
 }
 
 function startProgram(options: OperationOptions, config: StackConfig, address: string): Program {
-    const { project, stack, kind, parallel, environment, emit } = options;
+    const { project, stack, kind, parallel, environment, bundle, emit } = options;
     return new Program({
+        ...(bundle ? { bundle } : {}),
         project,
         stack,
         config,

@@ -5,6 +5,7 @@ import { join, resolve } from "node:path";
 import { createInterface } from "node:readline";
 import { UserError } from "../contract/errors";
 import { organization } from "./backend";
+import type { ProgramBundle } from "./programBundle";
 import type { Project, StackConfig } from "./project";
 
 export interface ProgramOptions {
@@ -16,6 +17,8 @@ export interface ProgramOptions {
     /** Of the monitor, which need not listen yet. */
     readonly address: string;
     readonly environment: NodeJS.ProcessEnv;
+    /** Run instead of the sources, where it serves. */
+    readonly bundle?: ProgramBundle;
     /** A line that the program wrote to its standard output or error. */
     readonly onLine: (line: string, stream: "stdout" | "stderr") => void;
 }
@@ -29,37 +32,48 @@ export class Program {
     /** Resolves when the process has ended, with what is to be said of it: undefined where it is well, or has been said. */
     public readonly exited: Promise<string | undefined>;
 
+    /** What the program says of its own places, with those of its sources. */
+    public readonly readable: (text: string) => string;
+
     public constructor(options: ProgramOptions) {
         const { project, stack, config, preview, parallel, address, environment, onLine } = options;
+        const bundleId = options.bundle?.serves(project, environment);
+        const bundle = bundleId === undefined ? undefined : options.bundle;
+        this.readable = (text) => bundle?.readable(text) ?? text;
         const args = [
-            ...preload(),
-            ...project.runtime.nodeArguments,
-            runnerOf(project),
             ...["--monitor", address, "--engine", address, "--project", project.name, "--stack", stack],
             ...["--organization", organization, "--parallel", String(parallel)],
             ...(preview ? ["--dry-run"] : []),
             ...["--pwd", project.programDirectory, "--root-directory", project.root, project.entryPoint],
         ];
-        this.child = spawn(process.execPath, args, {
-            cwd: project.root,
-            // The configuration can hold secrets, hence the environment: other users cannot read that, but the arguments.
-            env: {
-                ...environment,
-                PULUMI_CONFIG: JSON.stringify(config.values),
-                PULUMI_CONFIG_SECRET_KEYS: JSON.stringify(config.secretKeys),
-                ...(project.runtime.typescript ? { PULUMI_NODEJS_TYPESCRIPT: "true" } : {}),
-                ...(project.runtime.tsconfig ? { PULUMI_NODEJS_TSCONFIG_PATH: project.runtime.tsconfig } : {}),
-            },
-            stdio: ["ignore", "pipe", "pipe"],
-            // A process group of its own: an interrupt from the terminal is for us to pass on.
-            detached: true,
-        });
+        // The configuration can hold secrets, hence the environment: other users cannot read that, but the arguments.
+        const env = {
+            ...environment,
+            PULUMI_CONFIG: JSON.stringify(config.values),
+            PULUMI_CONFIG_SECRET_KEYS: JSON.stringify(config.secretKeys),
+            ...(project.runtime.typescript && !bundle ? { PULUMI_NODEJS_TYPESCRIPT: "true" } : {}),
+            ...(project.runtime.tsconfig ? { PULUMI_NODEJS_TSCONFIG_PATH: project.runtime.tsconfig } : {}),
+        };
+        const prepared =
+            bundleId === undefined
+                ? options.bundle?.prepared?.discard()
+                : bundle?.prepared?.take({ bundle: bundleId, arguments: args, environment: env });
+        const file = bundle?.file ?? runnerOf(project);
+        this.child =
+            prepared ??
+            spawn(process.execPath, [...(bundle ? [] : preload()), ...project.runtime.nodeArguments, file, ...args], {
+                cwd: project.root,
+                env,
+                stdio: ["ignore", "pipe", "pipe"],
+                // A process group of its own: an interrupt from the terminal is for us to pass on.
+                detached: true,
+            });
         const lines = [this.child.stdout, this.child.stderr].map((stream, index) => {
             if (stream === null) {
                 return Promise.resolve();
             }
             const reader = createInterface({ input: stream });
-            reader.on("line", (line) => onLine(line, index === 0 ? "stdout" : "stderr"));
+            reader.on("line", (line) => onLine(this.readable(line), index === 0 ? "stdout" : "stderr"));
             return new Promise<void>((resolve) => reader.once("close", resolve));
         });
         this.exited = new Promise((resolve) => {

