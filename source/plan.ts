@@ -5,7 +5,7 @@ import { buildTagPattern } from "../contract/layout";
 import { prepareBuildContext } from "./buildContext";
 import type { Checkout } from "./checkout";
 import { planCheckout } from "./checkout";
-import type { ResolvedSource } from "./resolve";
+import type { KnownSources, ResolvedSource } from "./resolve";
 import { resolveSource } from "./resolve";
 
 /** What one build builds, and how it is started. */
@@ -32,7 +32,8 @@ export interface BuildPlan {
  * @throws UserError, one line, for the first source that cannot be built.
  */
 export function planBuilds(settings: SourceSettings, projectDirectory: string): readonly BuildPlan[] {
-    const plans = settings.buildTags.map((buildTag) => planBuild(settings, buildTag, projectDirectory));
+    const known: KnownSources = new Map();
+    const plans = settings.buildTags.map((buildTag) => planBuild(settings, buildTag, projectDirectory, known));
     const labels = plans.map((plan) => plan.buildTag);
     const doubled = labels.find((label, index) => labels.indexOf(label) !== index);
     if (doubled !== undefined) {
@@ -55,9 +56,14 @@ function suffixed(resolved: ResolvedSource, suffix: string): ResolvedSource {
     return { ...resolved, buildTag };
 }
 
-function planBuild(settings: SourceSettings, buildTag: string, projectDirectory: string): BuildPlan {
+function planBuild(
+    settings: SourceSettings,
+    buildTag: string,
+    projectDirectory: string,
+    known: KnownSources,
+): BuildPlan {
     const resolved = suffixed(
-        resolveSource({ ...settings, buildTag, projectDirectory }),
+        resolveSource({ ...settings, buildTag, projectDirectory, known }),
         settings.buildTagSuffix ?? "",
     );
     const { tree, commit, sourceDateEpoch, notes } = resolved;

@@ -17,6 +17,18 @@ export interface SourceRequest {
     /** Looks at the commit only: for those who ask about a build, and do not want one. */
     readonly ignoreChanges?: boolean;
     readonly projectDirectory: string;
+    /** What is the same for all builds of one directory that are planned together: found once. */
+    readonly known?: KnownSources;
+}
+
+/** By directory. */
+export type KnownSources = Map<string, KnownSource>;
+
+interface KnownSource {
+    /** The directory's place in its repository; undefined when no repository tracks it. */
+    readonly prefix: string | undefined;
+    /** Of `origin`. */
+    readonly repository: string | undefined;
 }
 
 /** A tree that can be built, and what it is called. */
@@ -63,17 +75,30 @@ export function resolveSource(request: SourceRequest): ResolvedSource {
     if (!fs.statSync(directory).isDirectory()) {
         throw new UserError(`${directory} is not a directory; SOURCE names the directory with the Dockerfile`);
     }
-    const located = locate(directory);
-    if (!located) {
+    const found = request.known?.get(directory) ?? look(directory);
+    request.known?.set(directory, found);
+    const { prefix, repository } = found;
+    if (prefix === undefined) {
         return resolvePlainTree(directory, request);
     }
-    return request.buildTag
-        ? resolveCommit(directory, located.prefix, request.buildTag)
-        : resolveHead(directory, located.prefix, request);
+    const place = { directory, prefix, repository };
+    return request.buildTag ? resolveCommit(place, request.buildTag) : resolveHead(place, request);
+}
+
+/** Where in which repository a commit's tree is. */
+interface Place {
+    readonly directory: string;
+    readonly prefix: string;
+    readonly repository: string | undefined;
+}
+
+function look(directory: string): KnownSource {
+    const prefix = locate(directory);
+    return { prefix, repository: prefix === undefined ? undefined : repositoryAddress(directory) };
 }
 
 /** The directory's place in its repository, or undefined when no repository tracks it. */
-function locate(directory: string): { readonly prefix: string } | undefined {
+function locate(directory: string): string | undefined {
     const found = git(directory, ["rev-parse", "--show-prefix", "--is-inside-work-tree"]);
     // Of a bare repository, git prints no prefix line at all.
     const lines = found.stdout.trimEnd().split("\n");
@@ -95,7 +120,7 @@ function locate(directory: string): { readonly prefix: string } | undefined {
     if (prefix !== "" && git(directory, ["check-ignore", "--quiet", "."]).status === 0) {
         return undefined;
     }
-    return { prefix };
+    return prefix;
 }
 
 function resolvePlainTree(directory: string, request: SourceRequest): ResolvedSource {
@@ -117,7 +142,8 @@ function resolvePlainTree(directory: string, request: SourceRequest): ResolvedSo
     };
 }
 
-function resolveCommit(directory: string, prefix: string, name: string): ResolvedSource {
+function resolveCommit(place: Place, name: string): ResolvedSource {
+    const { directory } = place;
     const commit = git(directory, ["rev-parse", "--verify", "--quiet", "--end-of-options", `${name}^{commit}`]);
     if (commit.status !== 0) {
         throw new UserError(
@@ -134,10 +160,11 @@ function resolveCommit(directory: string, prefix: string, name: string): Resolve
                 `give the commit: BUILD_TAG=${hash.slice(0, 12)}`,
         );
     }
-    return committed(directory, prefix, hash, buildTag);
+    return committed(place, hash, buildTag);
 }
 
-function resolveHead(directory: string, prefix: string, request: SourceRequest): ResolvedSource {
+function resolveHead(place: Place, request: SourceRequest): ResolvedSource {
+    const { directory, prefix, repository } = place;
     const head = git(directory, ["rev-parse", "--verify", "--quiet", "HEAD^{commit}"]);
     if (head.status !== 0) {
         throw new UserError(`${directory} has no commit yet; a build is labelled with a commit, so commit first`);
@@ -147,7 +174,7 @@ function resolveHead(directory: string, prefix: string, request: SourceRequest):
     const changes = git(directory, ["status", "--porcelain", "--untracked-files=all", "-z", "--", "."]);
     const changed = changedPaths(changes.stdout);
     if (changed.length === 0 || (request.ignoreChanges && !request.allowDirty)) {
-        return committed(directory, prefix, hash, short);
+        return committed(place, hash, short);
     }
     if (!request.allowDirty) {
         const named = changed.slice(0, 5).join(", ") + (changed.length > 5 ? ` and ${changed.length - 5} more` : "");
@@ -165,33 +192,38 @@ function resolveHead(directory: string, prefix: string, request: SourceRequest):
         commit: hash,
         tree,
         prefix,
-        repository: repositoryAddress(directory),
+        repository,
         sourceDateEpoch,
         notes: [`building uncommitted changes of ${changed.length} ${changed.length === 1 ? "file" : "files"}`],
         extract: (target) => store.extract(tree, sourceDateEpoch, target),
     };
 }
 
-function committed(directory: string, prefix: string, commit: string, buildTag: string): ResolvedSource {
-    const tree = git(directory, ["rev-parse", "--verify", "--quiet", `${commit}:${prefix.replace(/\/$/, "")}`]);
-    if (tree.status !== 0) {
-        throw new UserError(
-            `commit ${commit.slice(0, 12)} has no directory ${prefix}; commit it, or name a later commit`,
-        );
-    }
-    const id = tree.stdout.trim();
-    const sourceDateEpoch = commitTime(directory, commit);
+function committed({ directory, prefix, repository }: Place, commit: string, buildTag: string): ResolvedSource {
+    const [time = "", root = ""] = gitOutput(directory, ["show", "-s", "--format=%ct %T", commit]).split(" ");
+    const id = prefix === "" ? root : treeAt(directory, commit, prefix);
+    const sourceDateEpoch = Number(time);
     const notes = git(directory, ["cat-file", "-e", `${id}:.gitmodules`]).status === 0 ? [submoduleNote] : [];
     return {
         buildTag,
         commit,
         tree: id,
         prefix,
-        repository: repositoryAddress(directory),
+        repository,
         sourceDateEpoch,
         notes,
         extract: (target) => extractCommit(directory, commit, target),
     };
+}
+
+function treeAt(directory: string, commit: string, prefix: string): string {
+    const tree = git(directory, ["rev-parse", "--verify", "--quiet", `${commit}:${prefix.replace(/\/$/, "")}`]);
+    if (tree.status !== 0) {
+        throw new UserError(
+            `commit ${commit.slice(0, 12)} has no directory ${prefix}; commit it, or name a later commit`,
+        );
+    }
+    return tree.stdout.trim();
 }
 
 /**
