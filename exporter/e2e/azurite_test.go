@@ -68,7 +68,8 @@ func (a *azurite) start() error {
 	if err := a.command.Start(); err != nil {
 		return err
 	}
-	for range 300 {
+	// As with patience, a loaded machine is no failure.
+	for range 1200 {
 		connection, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", a.port))
 		if err == nil {
 			connection.Close()
