@@ -5,6 +5,7 @@ import type { Crypter } from "./secrets";
 import type { CustomTimeouts, OperationType, PendingOperation, ResourceState, Snapshot } from "./state";
 import {
     containsSecrets,
+    equal,
     isSecret,
     type PropertyMap,
     sealed,
@@ -213,4 +214,27 @@ function withoutSeals(value: Value): Value {
 
 function isEmpty(value: unknown): boolean {
     return typeof value === "object" && value !== null && Object.keys(value).length === 0;
+}
+
+/** Whether two resources are the same in the file; the order of their fields does not matter. */
+export function isSame(a: SerializedResource, b: SerializedResource): boolean {
+    return (
+        equal(a as PropertyMap, b as PropertyMap) ||
+        // What is undefined is not in the file.
+        JSON.stringify(sorted(a)) === JSON.stringify(sorted(b))
+    );
+}
+
+function sorted(value: unknown): unknown {
+    if (Array.isArray(value)) {
+        return value.map(sorted);
+    }
+    if (typeof value !== "object" || value === null) {
+        return value;
+    }
+    return Object.fromEntries(
+        Object.entries(value)
+            .sort(([a], [b]) => (a < b ? -1 : 1))
+            .map(([key, element]) => [key, sorted(element)]),
+    );
 }

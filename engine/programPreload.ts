@@ -62,7 +62,9 @@ function withoutPositions({ Resource }: Partial<Resources>): void {
 function withoutPackager(): void {
     const name = "@npmcli/arborist";
     const user = join(sdk, "runtime", "closure", "codePaths.js");
-    const loader = Module as unknown as { _load: (request: string, parent?: NodeModule, isMain?: boolean) => unknown };
+    const loader = Module as unknown as {
+        _load: (request: string, parent?: NodeJS.Module, isMain?: boolean) => unknown;
+    };
     const load = loader._load;
     loader._load = (request, parent, isMain) => {
         if (request !== name || parent?.filename !== user) {

@@ -5,13 +5,13 @@ import {
     type Deployment,
     formatCheckpoint,
     formatDeployment,
+    isSame,
     parseCheckpoint,
     type ResourceCodec,
     type SerializedResource,
 } from "./checkpoint";
 import { type JournalChange, type JournalEntry, JournalWriter, readJournal } from "./journal";
 import type { OperationType, ResourceState, Snapshot } from "./state";
-import { equal, type PropertyMap } from "./values";
 
 /** How a step changes the state. */
 export interface StateChange {
@@ -109,7 +109,7 @@ export class SnapshotManager {
         if (slot === undefined || before === undefined) {
             throw new Error(`There is no ${old.urn} in the state.`);
         }
-        if (!equal(before as PropertyMap, encoded as PropertyMap)) {
+        if (!isSame(before, encoded)) {
             await this.change({ drop: old, put: now });
             return;
         }
