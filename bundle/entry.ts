@@ -9,10 +9,8 @@ import { startOrder } from "./startOrder";
 
 declare global {
     /** The directory of main.ts. */
-    // eslint-disable-next-line no-var
     var ke1ProjectRoot: string;
     /** Of `@pulumi/pulumi` (runtime/state). */
-    // eslint-disable-next-line no-var
     var globalStore: SdkStore | undefined;
 }
 
