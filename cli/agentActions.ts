@@ -10,6 +10,7 @@ import { notifierSettings } from "../launcher/notify/settings";
 import { recordPods } from "./awaitSpans";
 import { runPipeline } from "./pipelineAgent";
 import { writeOutcome } from "./outcomeFile";
+import { writeTimeline } from "./timelineFiles";
 import { openStore, pollIntervalFor, required, storageCredential } from "./context";
 
 /** At most this much of a build's log is shown by `up`, in characters: the engine keeps what is shown in its state. */
@@ -98,7 +99,11 @@ export async function awaitJob(): Promise<void> {
                 retries: Number(required("KE1_RETRIES")),
                 watchdogs: JSON.parse(required("KE1_WATCHDOGS")) as Watchdogs,
             },
-            { phase: (text) => process.stderr.write(`${text}\n`), logLine: (line) => log.line(line) },
+            {
+                phase: (text) => process.stderr.write(`${text}\n`),
+                logLine: (line) => log.line(line),
+                timeline: writeTimeline,
+            },
             interrupted.signal,
         );
         process.stderr.write(`${result.outcome}: ${countOf(result.artifactCount)}\n`);

@@ -8,6 +8,7 @@ import { exportStack, importStack, listStacks, removeStack, stackOutputs, unlock
 import { Tracing } from "../launcher/tracing";
 import { OperationSpans } from "./operationSpans";
 import { withStackOptions } from "./projectDirectory";
+import { TimedOperation } from "./timedOperation";
 
 /** What the rest of `ke1` has to do with the engine's commands. */
 export interface StackHooks {
@@ -41,7 +42,8 @@ export function stackCommands(hooks: StackHooks): Command[] {
 }
 
 function operation(kind: OperationKind, description: string, hooks: StackHooks): Command {
-    return withOperationOptions(new Command(kind))
+    const command = withOperationOptions(new Command(kind));
+    return (kind === "up" ? withTimings(command) : command)
         .description(description)
         .action(async (options: OperationOptions) => {
             process.exitCode = await operate(kind, options, hooks);
@@ -57,8 +59,14 @@ export function withOperationOptions(command: Command): Command {
         .option("--json", "print the outcome, the changes and the outputs (secrets hidden) as JSON on standard output");
 }
 
+/** The option of what can launch builds. */
+export function withTimings(command: Command): Command {
+    return command.option("--timings", "say where the time went: the phases of each build, with --json as `timings`");
+}
+
 /** What an operation is told on the command line. */
 export interface OperationOptions extends StackOptions {
+    readonly timings?: boolean;
     readonly parallel: number;
     readonly configFile?: string;
     readonly json?: boolean;
@@ -67,7 +75,7 @@ export interface OperationOptions extends StackOptions {
 /** @returns the exit code */
 export async function operate(
     kind: OperationKind,
-    { stack, cwd, configFile, parallel, json }: OperationOptions,
+    { stack, cwd, configFile, parallel, json, timings }: OperationOptions,
     hooks: StackHooks,
 ): Promise<number> {
     const started = performance.now();
@@ -78,6 +86,7 @@ export async function operate(
     const display = createDisplay(process.stderr, preview, color, process.env.KE1_ALL_OUTPUT === "1");
     const tracing = await Tracing.open();
     const spans = tracing && new OperationSpans(tracing, kind, stack, process.env);
+    const timed = timings ? new TimedOperation() : undefined;
     const interrupts: (() => void)[] = [];
     const onSignal = (): void => {
         if (interrupts.length === 0) {
@@ -94,11 +103,18 @@ export async function operate(
             project,
             stack,
             // What the stack's commands print goes through the display.
-            environment: { ...process.env, ...extra, ...spans?.variables, KE1_COLOR: color ? "1" : "" },
+            environment: {
+                ...process.env,
+                ...extra,
+                ...spans?.variables,
+                ...timed?.variables,
+                KE1_COLOR: color ? "1" : "",
+            },
             parallel,
             emit: (event) => {
                 display.handle(event);
                 spans?.handle(event);
+                timed?.handle(event);
             },
             hide: (secret) => display.hide(secret),
             interruptible: (interrupt) => interrupts.push(interrupt),
@@ -106,6 +122,11 @@ export async function operate(
         const { outcome, changes, outputs } = result;
         const seconds = (performance.now() - started) / 1000;
         display.finish({ preview, outcome, changes, seconds });
+        const found = timed?.finish();
+        if (found && !json) {
+            const { timingsTable } = await import("./timingsTable");
+            process.stderr.write(`\n${timingsTable(found).join("\n")}\n`);
+        }
         await spans?.finish(outcome);
         if (kind === "up" && outcome === "succeeded" && !json && Object.keys(outputs).length > 0) {
             const [{ stringify }, { redacted }] = await Promise.all([import("yaml"), import("../engine/values")]);
@@ -113,12 +134,13 @@ export async function operate(
         }
         if (json) {
             const { redacted } = await import("../engine/values");
-            process.stdout.write(
-                `${JSON.stringify({ outcome, changes, outputs: outcome === "succeeded" ? redacted(outputs) : {} }, undefined, 2)}\n`,
-            );
+            const shown = outcome === "succeeded" ? redacted(outputs) : {};
+            const answer = { outcome, changes, outputs: shown, ...(found ? { timings: found } : {}) };
+            process.stdout.write(`${JSON.stringify(answer, undefined, 2)}\n`);
         }
         return outcome === "succeeded" ? 0 : outcome === "failed" ? exitFailed : exitInterrupted;
     } finally {
+        timed?.close();
         signals.forEach((signal) => process.off(signal, onSignal));
     }
 }
