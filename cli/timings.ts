@@ -42,8 +42,15 @@ const isJob =
 /** What the API server's whole seconds may differ from the engine's clock, besides their being cut off, in milliseconds. */
 const tolerance = 250;
 
+/** What is known of an operation. */
+export type MeasuredOperation = Pick<OperationTimes, "start" | "firstStep" | "lastStep" | "lastOf">;
+
 /** @param end when the operation was over */
-export function timingsOf(times: OperationTimes, timelines: readonly BuildTimeline[], end: number): OperationTimings {
+export function timingsOf(
+    times: MeasuredOperation,
+    timelines: readonly BuildTimeline[],
+    end: number,
+): OperationTimings {
     const { start, firstStep, lastStep } = times;
     const rows = new Rows(start);
     if (firstStep !== undefined && lastStep !== undefined) {
@@ -60,7 +67,7 @@ export function timingsOf(times: OperationTimes, timelines: readonly BuildTimeli
     };
 }
 
-function buildTimings(times: OperationTimes, timeline: BuildTimeline, end: number): BuildTimings {
+function buildTimings(times: MeasuredOperation, timeline: BuildTimeline, end: number): BuildTimings {
     const { buildTag, step, outcome, attempt, created } = timeline;
     const image = times.lastOf(isImage(buildTag));
     const job = times.lastOf(isJob(timeline));
@@ -109,10 +116,15 @@ class Rows {
         let before = { at: began.created, exact: began.exact };
         for (const { phase, at, exact, from, note } of marks) {
             const isHere = phase === "seen";
-            const sum = (began.differ && !isHere) || at < this.start ? undefined : secondsBetween(this.start, at);
+            // The engine may be told of the Job's creation when the scheduler has seen it already.
+            const ended = Math.max(before.at, at);
+            const sum =
+                (began.differ && !isHere) || at < this.start
+                    ? undefined
+                    : secondsBetween(this.start, isHere ? at : ended);
             const isExact = exact && before.exact && !(began.differ && isHere);
             this.all.push({ phase, seconds: secondsBetween(before.at, at), sum, exact: isExact, from, note });
-            before = { at: Math.max(before.at, at), exact };
+            before = { at: ended, exact };
             if (isHere) {
                 this.last = Math.max(this.last, at);
             }

@@ -43,7 +43,7 @@ export interface BuildTimeline {
     readonly attempt?: number;
     /** When its Job was made, by the API server's clock, in whole seconds; absent for what was built already. */
     readonly created?: number;
-    /** In the order of the phases, none before the one that it follows. */
+    /** In the order of the phases. Clocks differ: a mark may be before the one that it follows; its phase took no time then. */
     readonly marks: readonly PhaseMark[];
 }
 
@@ -71,12 +71,17 @@ export function phaseDurations({ created, marks }: BuildTimeline): Pick<BuildDur
     if (created === undefined || marks.length === 0) {
         return {};
     }
-    const ends = marks.map(({ phase, at }, index) => [phase, secondsBetween(marks[index - 1]?.at ?? created, at)]);
+    let before = created;
+    const lengths = marks.map(({ phase, at }) => {
+        const seconds = secondsBetween(before, at);
+        before = Math.max(before, at);
+        return [phase, seconds] as const;
+    });
     const inexact = marks
         .filter(({ exact }, index) => !exact || marks[index - 1]?.exact !== true)
         .map(({ phase }) => phase);
     return {
-        phases: Object.fromEntries(ends) as Record<BuildPhase, number>,
+        phases: Object.fromEntries(lengths),
         ...(inexact.length > 0 ? { inexact } : {}),
     };
 }

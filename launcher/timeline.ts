@@ -31,8 +31,8 @@ type Found = Omit<PhaseMark, "phase"> | undefined;
 const coarseness = 1000;
 
 /**
- * Puts together when a build went through which phase. Clocks of machines differ: a phase that would end before the one
- * that it follows ends with it, and is not exact.
+ * Puts together when a build went through which phase. Clocks of machines differ: a phase that ends before the one that
+ * it follows is not exact.
  */
 export function timelineOf(evidence: TimelineEvidence): BuildTimeline {
     const { buildTag, step, outcome, attempt, job } = evidence;
@@ -53,7 +53,7 @@ export function timelineOf(evidence: TimelineEvidence): BuildTimeline {
         }
         const isEarly = mark.at < last;
         last = Math.max(last, mark.at);
-        return [{ phase, ...mark, at: last, exact: mark.exact && !isEarly }];
+        return [{ phase, ...mark, exact: mark.exact && !isEarly }];
     });
     return { buildTag, step, outcome, attempt, created, marks };
 }
