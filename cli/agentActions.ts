@@ -108,7 +108,9 @@ export async function awaitJob(): Promise<void> {
         );
         process.stderr.write(`${result.outcome}: ${countOf(result.artifactCount)}\n`);
         process.stdout.write(JSON.stringify(result));
-        const { outcome, attempt, durations, artifactCount: artifacts, manifestUrl, logsUrl: logUrl } = result;
+        const { outcome, attempt, artifactCount: artifacts, manifestUrl, logsUrl: logUrl } = result;
+        const { buildSeconds, exportSeconds } = result.durations;
+        const durations = { buildSeconds, exportSeconds };
         const ending = { outcome, attempt, exitCode: 0, durations, artifacts, manifestUrl, logUrl };
         writeOutcome({ buildTag, outcome, attempt, logUrl, job: build.job });
         notifier.ended(build, { ...ending, endedAt: new Date() });

@@ -23,7 +23,6 @@ export interface EndedBuild {
 
 /** Collects when a build went through which phase. What befell its pod is read while the build runs, not at its end. */
 export class BuildTimes {
-    private readonly waitingSince = Date.now();
     private early: { readonly uid: string | undefined; readonly events: Promise<readonly TimedEvent[]> } | undefined;
 
     public constructor(
@@ -55,12 +54,11 @@ export class BuildTimes {
             withinPatience(this.events(pod), []),
             "manifest" in ending ? ending.manifest : withinPatience(this.finished(attempt), undefined),
         ]);
-        const { waitingSince } = this;
         const outcome = failure?.outcome ?? "Succeeded";
         const number = "manifest" in ending ? ending.manifest.attempt : attempt;
         return timelineOf({
             ...{ buildTag, step, outcome, attempt: number, job, pod },
-            ...{ events, finished, waitingSince, seenAt },
+            ...{ events, finished, seenAt },
         });
     }
 

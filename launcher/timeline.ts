@@ -20,8 +20,7 @@ export interface TimelineEvidence {
     readonly events: readonly TimedEvent[];
     /** What the exporter wrote at the end. */
     readonly finished?: Pick<AttemptFinished | Manifest, "finishedAt" | "durations">;
-    /** When the launcher began to wait, and when it knew the end, by its own clock. */
-    readonly waitingSince: number;
+    /** When the launcher knew the end, by its own clock. */
     readonly seenAt: number;
 }
 
@@ -43,7 +42,7 @@ export function timelineOf(evidence: TimelineEvidence): BuildTimeline {
         initialized: initialized(evidence),
         pulled: pulled(evidence),
         ...exported(evidence),
-        seen: seen(evidence),
+        seen: { at: evidence.seenAt, exact: true, from: "the launcher" },
     };
     let last = created;
     const marks = buildPhases.flatMap((phase): PhaseMark[] => {
@@ -130,12 +129,6 @@ function exported({ finished }: TimelineEvidence): Record<"started" | "built" | 
     const at = (milliseconds: number) => ({ at: milliseconds, exact: true, from: "the exporter" });
     const built = end - exportSeconds * 1000;
     return { started: at(built - buildSeconds * 1000), built: at(built), exported: at(end) };
-}
-
-/** Nothing is said of a launcher that came when all was over. */
-function seen({ waitingSince, seenAt, finished }: TimelineEvidence): Found {
-    const end = timeOf(finished?.finishedAt);
-    return end !== undefined && waitingSince > end ? undefined : { at: seenAt, exact: true, from: "the launcher" };
 }
 
 function ofContainers(events: readonly TimedEvent[], pod: V1Pod | undefined): TimedEvent[] {

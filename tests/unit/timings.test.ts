@@ -14,7 +14,7 @@ const at = (time: string) => new Date(`2026-11-21T22:16:${time}Z`).getTime();
 const evidence: TimelineEvidence = {
     ...{ buildTag: "5994935", outcome: "Succeeded", attempt: 1 },
     ...{ job: build.job, pod: build.pod, events: timed(build.events), finished: build.finished },
-    ...{ waitingSince: at("02.300"), seenAt: at("06.100") },
+    seenAt: at("06.100"),
 };
 
 const marksOf = (changes: Partial<TimelineEvidence>) =>
@@ -109,7 +109,7 @@ describe("the timeline of a build", () => {
 
     it("takes no time back, whatever the clocks say", () => {
         const fast = { ...build.finished, finishedAt: "2026-11-21T22:16:03.000Z" };
-        const timeline = timelineOf({ ...evidence, finished: fast, waitingSince: at("01.000"), seenAt: at("02.000") });
+        const timeline = timelineOf({ ...evidence, finished: fast, seenAt: at("02.000") });
         const { phases, inexact } = phaseDurations(timeline);
         assert.deepEqual([phases?.started, phases?.built, phases?.seen], [0, 0, 0]);
         assert.deepEqual(inexact, ["scheduled", "started", "built", "exported", "seen"]);
@@ -147,10 +147,6 @@ describe("the timeline of a build", () => {
         assert.deepEqual([...marksOf({ pod: undefined, events: [], ...without }).keys()], ["seen"]);
         const never = { ...build.finished, durations: { buildSeconds: 0, exportSeconds: 0 } };
         assert.equal(marksOf({ finished: never }).has("built"), false, "a build that was never let go");
-    });
-
-    it("does not say when it was seen by a launcher that came later", () => {
-        assert.equal(marksOf({ waitingSince: at("30.000"), seenAt: at("31.000") }).has("seen"), false);
     });
 });
 
