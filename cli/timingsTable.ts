@@ -133,7 +133,7 @@ function withNotes(lines: readonly string[], phases: readonly PhaseTiming[]): re
 
 /** @param sides `l` or `r` for each column */
 function aligned(rows: readonly (readonly string[])[], sides: string): readonly string[] {
-    const widths = [...sides].map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)));
+    const widths = Array.from(sides, (_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)));
     return rows.map((row) => {
         const cells = row.map((cell, column) => {
             const width = widths[column] ?? 0;

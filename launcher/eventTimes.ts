@@ -71,7 +71,7 @@ interface Wish {
  */
 export class EventTimes {
     private static readonly ofCluster = new WeakMap<Cluster, Map<string, EventTimes>>();
-    private wishes: Wish[] = [];
+    private readonly wishes: Wish[] = [];
     private isReading = false;
 
     public constructor(

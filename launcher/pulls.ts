@@ -11,8 +11,10 @@ export function pullsOf(events: readonly TimedEvent[]): string | undefined {
         .map(({ fieldPath, message }) => [/\{(.*)\}/.exec(fieldPath)?.[1] ?? "", pullOf(message)] as const);
     const there = pulls.filter(([, pull]) => pull === undefined).map(([container]) => container);
     const made = pulls.filter(([, pull]) => pull !== undefined).map((words) => words.join(" "));
-    const all = [...made, ...(there.length > 0 ? [`${there.join(", ")} there already`] : [])];
-    return all.length > 0 ? all.join(", ") : undefined;
+    if (made.length === 0) {
+        return there.length > 0 ? "all were there already" : undefined;
+    }
+    return [...made, ...(there.length > 0 ? [`${there.join(" and ")} there already`] : [])].join(", ");
 }
 
 /** Undefined where nothing was pulled. */

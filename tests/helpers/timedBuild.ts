@@ -1,5 +1,10 @@
 import type { CoreV1Event, V1Job, V1Pod } from "@kubernetes/client-node";
 
+/** A copy of an object of the API's with other fields. */
+export function changed<T extends object>(object: T, changes: Partial<T>): T {
+    return Object.assign(structuredClone(object), changes);
+}
+
 /** What Kubernetes 1.34 and the exporter kept of a build on the embedded platform, as they wrote it, cut down to times. */
 
 const name = "ke-1-build-5994935-e3315232";
@@ -61,11 +66,10 @@ const exporterImage =
 
 export const jobCreatedPod = event(name, "18ea2f41fa472fe3", "SuccessfulCreate", `Created pod: ${podName}`);
 
-export const scheduled: CoreV1Event = {
-    ...event(podName, "18ea2f41faed0fa9", "Scheduled", `Successfully assigned builds/${podName} to ke1`),
-    eventTime: "2026-11-21T22:16:01.889777Z" as unknown as CoreV1Event["eventTime"],
-    firstTimestamp: undefined,
-};
+export const scheduled = changed(
+    event(podName, "18ea2f41faed0fa9", "Scheduled", `Successfully assigned builds/${podName} to ke1`),
+    { eventTime: "2026-11-21T22:16:01.889777Z" as unknown as CoreV1Event["eventTime"], firstTimestamp: undefined },
+);
 
 export const pulledBuild = event(
     podName,

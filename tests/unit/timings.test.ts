@@ -1,6 +1,6 @@
 import * as assert from "node:assert/strict";
 
-import type { V1Job, V1Pod } from "@kubernetes/client-node";
+import type { V1Pod } from "@kubernetes/client-node";
 
 import { phaseDurations } from "../../contract/timings";
 import { EventTimes, instantOf, timed } from "../../launcher/eventTimes";
@@ -21,15 +21,20 @@ const marksOf = (changes: Partial<TimelineEvidence>) =>
     new Map(timelineOf({ ...evidence, ...changes }).marks.map((mark) => [mark.phase, mark]));
 
 const withStatus = (pod: V1Pod, spec: object, status: object = {}): V1Pod =>
-    ({ ...pod, spec: { ...pod.spec, ...spec }, status: { ...pod.status, ...status } }) as V1Pod;
+    build.changed(pod, {
+        spec: Object.assign(structuredClone(pod.spec ?? {}), spec) as V1Pod["spec"],
+        status: Object.assign(structuredClone(pod.status ?? {}), status),
+    });
 
 describe("when something befell a build, by Kubernetes' events", () => {
     it("is in the event's name, to the nanosecond, where it agrees with what the event says in seconds", () => {
         const inName = instantOf(build.pulledBuild);
         assert.deepEqual(inName, { at: at("03.267") + 0.437, exact: true });
-        const other = { ...build.pulledBuild, firstTimestamp: new Date("2026-11-21T22:17:40Z") };
+        const other = build.changed(build.pulledBuild, { firstTimestamp: new Date("2026-11-21T22:17:40Z") });
         assert.deepEqual(instantOf(other), { at: new Date("2026-11-21T22:17:40Z").getTime(), exact: false });
-        const unnamed = { ...build.pulledBuild, metadata: { name: "0b1f8f0c-6d3c-4a52-9f38-1f4bd9a0e1aa" } };
+        const unnamed = build.changed(build.pulledBuild, {
+            metadata: { name: "0b1f8f0c-6d3c-4a52-9f38-1f4bd9a0e1aa" },
+        });
         assert.deepEqual(instantOf(unnamed), { at: at("03.000"), exact: false });
     });
 
@@ -48,10 +53,10 @@ describe("when something befell a build, by Kubernetes' events", () => {
                 if (fails) {
                     throw new Error("forbidden");
                 }
-                return { items: build.events.map((event) => ({ ...event })) };
+                return { items: build.events };
             },
         };
-        const reader = new EventTimes(core as unknown as ConstructorParameters<typeof EventTimes>[0], "builds");
+        const reader = new EventTimes(core, "builds");
         const other = ["a", "b", "c", "d", "e"].map((name) => reader.of([name]));
         const [own, ...none] = await Promise.all([reader.of([build.podName]), ...other]);
         assert.equal(own.length, 8, "and not the Job's");
@@ -117,11 +122,11 @@ describe("the timeline of a build", () => {
 
     it("says when a build waited for its turn, and what earlier attempts took", () => {
         const waiting = { type: "Suspended", status: "False" };
-        const suspended = { ...build.job, status: { conditions: [waiting] } } as unknown as V1Job;
+        const suspended = build.changed(build.job, { status: { conditions: [waiting] } });
         const queued = marksOf({ job: suspended }).get("queued");
         assert.deepEqual([Math.floor(queued?.at ?? 0), queued?.exact], [at("01.878"), true]);
         assert.equal(marksOf({}).has("queued"), false, "not where it had a pod at once");
-        const old = { ...build.job, metadata: { creationTimestamp: new Date("2026-11-21T22:10:01Z") } } as V1Job;
+        const old = build.changed(build.job, { metadata: { creationTimestamp: new Date("2026-11-21T22:10:01Z") } });
         assert.equal(marksOf({ job: old }).has("queued"), true, "a quota suspends no Job");
         const retried = marksOf({ job: old, attempt: 2 });
         assert.deepEqual([retried.has("queued"), retried.get("retried")?.note], [false, "this is attempt 2"]);
@@ -155,10 +160,10 @@ describe("what kubelet says of images", () => {
         assert.equal(pullsOf([]), undefined);
         const all = timed(build.events);
         assert.equal(pullsOf(all), "build 0.4 s (139 MB), exporter there already");
-        const waited = {
-            ...build.pulledBuild,
+        assert.equal(pullsOf(timed([build.pulledExporter])), "all were there already");
+        const waited = build.changed(build.pulledBuild, {
             message: 'Successfully pulled image "x" in 1m2.5s (2m3s including waiting).',
-        };
+        });
         assert.equal(pullsOf(timed([waited])), "build 123.0 s", "with its wait for other pulls");
     });
 
