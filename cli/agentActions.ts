@@ -102,7 +102,7 @@ export async function awaitJob(): Promise<void> {
             {
                 phase: (text) => process.stderr.write(`${text}\n`),
                 logLine: (line) => log.line(line),
-                timeline: writeTimeline,
+                timeline: (timeline) => writeTimeline(timeline),
             },
             interrupted.signal,
         );

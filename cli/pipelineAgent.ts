@@ -64,7 +64,7 @@ export async function runPipeline(kubernetes: Cluster, notifierOf: () => Notifie
             step: (stage, step) => ({
                 phase: (text) => log.note(`${stage}/${step}`, text),
                 logLine: (line) => log.line(`${stage}/${step}`, line),
-                timeline: writeTimeline,
+                timeline: (timeline) => writeTimeline(timeline),
             }),
             started: (step) => notifications.started(step),
             ended: (stage, result) => {

@@ -8,8 +8,8 @@ import type { BuildTimeline } from "../contract/timings";
 import { timingsVariable } from "../contract/timings";
 
 /** Leaves a build's timeline where `ke1 up --timings` wants it, if that is what runs. */
-export function writeTimeline(timeline: BuildTimeline): void {
-    const directory = process.env[timingsVariable] ?? "";
+export function writeTimeline(timeline: BuildTimeline, environment: NodeJS.ProcessEnv = process.env): void {
+    const directory = environment[timingsVariable] ?? "";
     if (directory === "") {
         return;
     }

@@ -10,7 +10,7 @@ import type { BuildStore } from "./store";
 import { timelineOf } from "./timeline";
 
 /** The end of a build is not held up for longer than this by who cannot say when it began, in milliseconds. */
-const patience = 1000;
+const patience = 500;
 
 /** What the launcher has of a build when it has ended. */
 export interface EndedBuild {

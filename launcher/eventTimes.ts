@@ -1,3 +1,5 @@
+import { setTimeout } from "node:timers/promises";
+
 import type { CoreV1Event } from "@kubernetes/client-node";
 import { CoreV1Api } from "@kubernetes/client-node";
 
@@ -59,6 +61,10 @@ export function timed(events: readonly CoreV1Event[]): readonly TimedEvent[] {
 
 /** More names than this are looked up together. */
 const fewNames = 4;
+/** A list of more events than this takes the launcher's time from builds that go on. */
+const manyEvents = 500;
+/** After such a list there is none for so many times as long as it took. */
+const rest = 20;
 
 interface Wish {
     readonly names: readonly string[];
@@ -104,9 +110,13 @@ export class EventTimes {
         while (this.wishes.length > 0) {
             const wishes = this.wishes.splice(0);
             const names = [...new Set(wishes.flatMap((wish) => wish.names))];
+            const begun = performance.now();
             // Without the permission to read events there are other, coarser clocks.
             const events = await this.list(names).catch(() => []);
             wishes.forEach((wish) => wish.resolve(events.filter(({ object }) => wish.names.includes(object))));
+            if (events.length > manyEvents) {
+                await setTimeout(rest * (performance.now() - begun), undefined, { ref: false });
+            }
         }
         this.isReading = false;
     }

@@ -71,6 +71,24 @@ describe("when something befell a build, by Kubernetes' events", () => {
     });
 });
 
+describe("events of very many builds", () => {
+    it("are not read again at once", async () => {
+        const lists: number[] = [];
+        const core = {
+            listNamespacedEvent: async () => {
+                await new Promise((resolve) => setTimeout(resolve, 10));
+                lists.push(performance.now());
+                return { items: new Array<typeof build.pulledBuild>(501).fill(build.pulledBuild) };
+            },
+        };
+        const reader = new EventTimes(core, "builds");
+        await reader.of([build.podName]);
+        await reader.of([build.podName]);
+        const [first = 0, second = 0] = lists;
+        assert.ok(second - first >= 10 * 10, `${second - first} ms`);
+    });
+});
+
 describe("the timeline of a build", () => {
     it("is what scheduler, kubelet, exporter and launcher have written down", () => {
         const { marks, created } = timelineOf(evidence);
