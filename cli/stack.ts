@@ -8,7 +8,6 @@ import { exportStack, importStack, listStacks, removeStack, stackOutputs, unlock
 import { Tracing } from "../launcher/tracing";
 import { OperationSpans } from "./operationSpans";
 import { withStackOptions } from "./projectDirectory";
-import { TimedOperation } from "./timedOperation";
 
 /** What the rest of `ke1` has to do with the engine's commands. */
 export interface StackHooks {
@@ -86,7 +85,7 @@ export async function operate(
     const display = createDisplay(process.stderr, preview, color, process.env.KE1_ALL_OUTPUT === "1");
     const tracing = await Tracing.open();
     const spans = tracing && new OperationSpans(tracing, kind, stack, process.env);
-    const timed = timings ? new TimedOperation() : undefined;
+    const timed = timings ? new (await import("./timedOperation")).TimedOperation() : undefined;
     const interrupts: (() => void)[] = [];
     const onSignal = (): void => {
         if (interrupts.length === 0) {

@@ -24,6 +24,12 @@ export function writeTimeline(timeline: BuildTimeline, environment: NodeJS.Proce
 /** Where the commands of one operation leave their timelines: a directory that is there for as long as it runs. */
 export class TimelineFiles {
     private readonly directory = fs.mkdtempSync(path.join(tmpdir(), "ke1-timings-"));
+    private readonly atExit = () => fs.rmSync(this.directory, { recursive: true, force: true });
+
+    public constructor() {
+        // Whoever interrupts twice waits for nothing else.
+        process.once("exit", this.atExit);
+    }
 
     /** For the environment of the stack's commands. */
     public get variables(): NodeJS.ProcessEnv {
@@ -42,6 +48,7 @@ export class TimelineFiles {
     }
 
     public remove(): void {
-        fs.rmSync(this.directory, { recursive: true, force: true });
+        process.off("exit", this.atExit);
+        this.atExit();
     }
 }
