@@ -53,7 +53,7 @@ describe("when something befell a build, by Kubernetes' events", () => {
                 if (fails) {
                     throw new Error("forbidden");
                 }
-                return { items: build.events };
+                return { items: [...build.events] };
             },
         };
         const reader = new EventTimes(core, "builds");
