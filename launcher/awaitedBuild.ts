@@ -288,7 +288,7 @@ export class AwaitedBuild {
             this.lastPhase = name;
             this.phaseSince = Date.now();
             if (phase?.name === "running" && this.pod) {
-                this.times.running(this.pod);
+                this.times.running(this.pod, this.job);
             }
             const text = describePhase(phase, this.pod);
             if (text !== "") {

@@ -6,8 +6,9 @@ import type { Ending } from "./awaitedBuild";
 import type { Cluster } from "./cluster";
 import type { TimedEvent } from "./eventTimes";
 import { EventTimes } from "./eventTimes";
+import { createdAt } from "./podStatus";
 import type { BuildStore } from "./store";
-import { timelineOf } from "./timeline";
+import { hasWaited, timelineOf } from "./timeline";
 
 /** The end of a build is not held up for longer than this by who cannot say when it began, in milliseconds. */
 const patience = 500;
@@ -33,10 +34,10 @@ export class BuildTimes {
     ) {}
 
     /** The pod's build has begun: its containers are made. */
-    public running(pod: V1Pod): void {
+    public running(pod: V1Pod, job: V1Job | undefined): void {
         const { uid } = pod.metadata ?? {};
         if (this.early?.uid !== uid) {
-            this.early = { uid, events: this.eventsOf(pod) };
+            this.early = { uid, events: this.eventsOf(pod, job) };
         }
     }
 
@@ -51,7 +52,7 @@ export class BuildTimes {
             return { buildTag, step, outcome, marks: [mark] };
         }
         const [events, finished] = await Promise.all([
-            withinPatience(this.events(pod), []),
+            withinPatience(this.events(pod, job), []),
             "manifest" in ending ? ending.manifest : withinPatience(this.finished(attempt), undefined),
         ]);
         const outcome = failure?.outcome ?? "Succeeded";
@@ -62,7 +63,7 @@ export class BuildTimes {
         });
     }
 
-    private async events(pod: V1Pod | undefined): Promise<readonly TimedEvent[]> {
+    private async events(pod: V1Pod | undefined, job: V1Job): Promise<readonly TimedEvent[]> {
         if (!pod) {
             return [];
         }
@@ -71,15 +72,14 @@ export class BuildTimes {
         const pulls = early.filter(
             ({ reason, fieldPath }) => reason === "Pulled" && fieldPath.includes(".containers{"),
         );
-        return pulls.length < (pod.spec?.containers.length ?? 1) ? this.eventsOf(pod) : early;
+        return pulls.length < (pod.spec?.containers.length ?? 1) ? this.eventsOf(pod, job) : early;
     }
 
     /** Never rejects. */
-    private async eventsOf({ metadata }: V1Pod): Promise<readonly TimedEvent[]> {
-        // The Job's say when it made the pod.
-        const job = metadata?.labels?.["batch.kubernetes.io/job-name"];
-        const names = [metadata?.name, job].filter((name) => name !== undefined);
-        return EventTimes.in(this.cluster, this.namespace).of(names);
+    private async eventsOf(pod: V1Pod, job: V1Job | undefined): Promise<readonly TimedEvent[]> {
+        // The Job's say when it made the pod, which is of interest where it did not do so at once.
+        const names = [pod.metadata?.name, job && hasWaited(job, createdAt(pod)) ? job.metadata?.name : undefined];
+        return EventTimes.in(this.cluster, this.namespace).of(names.filter((name) => name !== undefined));
     }
 
     private async finished(attempt: number | undefined) {

@@ -37,7 +37,7 @@ export function timelineOf(evidence: TimelineEvidence): BuildTimeline {
     const { buildTag, step, outcome, attempt, job } = evidence;
     const created = timeOf(job.metadata?.creationTimestamp) ?? 0;
     const found: Readonly<Record<(typeof buildPhases)[number], Found>> = {
-        ...waited(evidence, created),
+        ...waited(evidence),
         scheduled: scheduled(evidence),
         initialized: initialized(evidence),
         pulled: pulled(evidence),
@@ -58,7 +58,7 @@ export function timelineOf(evidence: TimelineEvidence): BuildTimeline {
 }
 
 /** Until the attempt's pod was made: only where there was something to wait for. */
-function waited({ job, pod, attempt, events }: TimelineEvidence, created: number): Record<"queued" | "retried", Found> {
+function waited({ job, pod, attempt, events }: TimelineEvidence): Record<"queued" | "retried", Found> {
     const none = { queued: undefined, retried: undefined };
     if (!pod) {
         return none;
@@ -70,8 +70,14 @@ function waited({ job, pod, attempt, events }: TimelineEvidence, created: number
     if ((attempt ?? 1) > 1) {
         return { ...none, retried: { ...mark, note: `this is attempt ${attempt ?? 1}` } };
     }
+    return hasWaited(job, made.at) ? { ...none, queued: mark } : none;
+}
+
+/** Whether a Job, by what can be known in whole seconds, had its pod not at once. */
+export function hasWaited(job: V1Job, podMade: number): boolean {
+    const created = timeOf(job.metadata?.creationTimestamp) ?? podMade;
     const wasSuspended = job.status?.conditions?.some(({ type }) => type === "Suspended") ?? false;
-    return wasSuspended || made.at - created > 2 * coarseness ? { ...none, queued: mark } : none;
+    return wasSuspended || podMade - created > 2 * coarseness;
 }
 
 function scheduled({ pod, events }: TimelineEvidence): Found {
