@@ -92,7 +92,7 @@ describe("launching a build", () => {
             [],
         );
         assert.deepEqual([phases["built"], phases["exported"]], Object.values(manifest.durations));
-        assert.equal(inexact.includes("pulled"), false, "the events say when the images were there");
+        assert.ok(inexact.length > 0, "the API server writes the Job's creation in whole seconds");
         assert.equal(manifest.source.commit, repository.git("rev-parse", "HEAD"));
         assert.equal(manifest.image, outputs.image);
 
