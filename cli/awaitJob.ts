@@ -12,6 +12,7 @@ import { recordPods } from "./awaitSpans";
 import { pollIntervalFor, required } from "./context";
 import { LimitedLog } from "./limitedLog";
 import { writeOutcome } from "./outcomeFile";
+import { writeTimeline } from "./timelineFiles";
 
 /** A build's wait: what it is told, and where it tells. Several can be in one process. */
 export interface Awaiting {
@@ -80,12 +81,18 @@ async function waitFor({ environment, out, err, signal, ...clients }: Awaiting):
                 retries: Number(required("KE1_RETRIES", environment)),
                 watchdogs: JSON.parse(required("KE1_WATCHDOGS", environment)) as Watchdogs,
             },
-            { phase: (text) => err(`${text}\n`), logLine: (line) => log.line(line) },
+            {
+                phase: (text) => err(`${text}\n`),
+                logLine: (line) => log.line(line),
+                timeline: (timeline) => writeTimeline(timeline, environment, err),
+            },
             signal,
         );
         err(`${result.outcome}: ${countOf(result.artifactCount)}\n`);
         out(JSON.stringify(result));
-        const { outcome, attempt, durations, artifactCount: artifacts, manifestUrl, logsUrl: logUrl } = result;
+        const { outcome, attempt, artifactCount: artifacts, manifestUrl, logsUrl: logUrl } = result;
+        const { buildSeconds, exportSeconds } = result.durations;
+        const durations = { buildSeconds, exportSeconds };
         const ending = { outcome, attempt, exitCode: 0, durations, artifacts, manifestUrl, logUrl };
         writeOutcome({ buildTag, outcome, attempt, logUrl, job: build.job }, environment, err);
         notifier.ended(build, { ...ending, endedAt: new Date() });

@@ -5,7 +5,7 @@ import { Command, InvalidArgumentError, Option } from "commander";
 import { readPipelineSettings } from "../config/pipeline";
 import { Reader } from "../config/reader";
 import type { OperationOptions, StackHooks } from "./stack";
-import { operate, withOperationOptions } from "./stack";
+import { operate, withOperationOptions, withTimings } from "./stack";
 
 interface VariableOptions {
     readonly var: Readonly<Record<string, string>>;
@@ -37,7 +37,7 @@ export function pipelineCommand(hooks: StackHooks): Command {
                 ),
         )
         .addCommand(
-            withVariables(withOperationOptions(new Command("up")))
+            withVariables(withTimings(withOperationOptions(new Command("up"))))
                 .description("run a pipeline: `ke1 up` of a stack, with this definition")
                 .argument(file, what)
                 .action(async (name: string, options: VariableOptions & OperationOptions) => {

@@ -12,6 +12,7 @@ import { recordPods } from "./awaitSpans";
 import { openStore, pollIntervalFor, required } from "./context";
 import { writeOutcome } from "./outcomeFile";
 import { StepNotifications } from "./stepNotifications";
+import { writeTimeline } from "./timelineFiles";
 
 /** At most this much of all logs is shown by `up`, in characters: the engine keeps what is shown in its state. */
 const liveLogLimit = 48 * 1024;
@@ -63,6 +64,7 @@ export async function runPipeline(kubernetes: Cluster, notifierOf: () => Notifie
             step: (stage, step) => ({
                 phase: (text) => log.note(`${stage}/${step}`, text),
                 logLine: (line) => log.line(`${stage}/${step}`, line),
+                timeline: (timeline) => writeTimeline(timeline),
             }),
             started: (step) => notifications.started(step),
             ended: (stage, result) => {

@@ -44,7 +44,8 @@ export function stackCommands(hooks: StackHooks): Command[] {
 }
 
 function operation(kind: OperationKind, description: string, hooks: StackHooks): Command {
-    return withOperationOptions(new Command(kind))
+    const command = withOperationOptions(new Command(kind));
+    return (kind === "up" ? withTimings(command) : command)
         .description(description)
         .action(async (options: OperationOptions) => {
             process.exitCode = await operate(kind, options, hooks);
@@ -60,8 +61,14 @@ export function withOperationOptions(command: Command): Command {
         .option("--json", "print the outcome, the changes and the outputs (secrets hidden) as JSON on standard output");
 }
 
+/** The option of what can launch builds. */
+export function withTimings(command: Command): Command {
+    return command.option("--timings", "say where the time went: the phases of each build, with --json as `timings`");
+}
+
 /** What an operation is told on the command line. */
 export interface OperationOptions extends StackOptions {
+    readonly timings?: boolean;
     readonly parallel: number;
     readonly configFile?: string;
     readonly json?: boolean;
@@ -70,7 +77,7 @@ export interface OperationOptions extends StackOptions {
 /** @returns the exit code */
 export async function operate(
     kind: OperationKind,
-    { stack, cwd, configFile, parallel, json }: OperationOptions,
+    { stack, cwd, configFile, parallel, json, timings }: OperationOptions,
     hooks: StackHooks,
 ): Promise<number> {
     const started = performance.now();
@@ -81,6 +88,7 @@ export async function operate(
     const display = createDisplay(process.stderr, preview, color, process.env.KE1_ALL_OUTPUT === "1");
     const tracing = await Tracing.open();
     const spans = tracing && new OperationSpans(tracing, kind, stack, process.env);
+    const timed = timings ? new (await import("./timedOperation")).TimedOperation() : undefined;
     const interrupts: (() => void)[] = [];
     const onSignal = (): void => {
         if (interrupts.length === 0) {
@@ -97,13 +105,20 @@ export async function operate(
             project,
             stack,
             // What the stack's commands print goes through the display.
-            environment: { ...process.env, ...extra, ...spans?.variables, KE1_COLOR: color ? "1" : "" },
+            environment: {
+                ...process.env,
+                ...extra,
+                ...spans?.variables,
+                ...timed?.variables,
+                KE1_COLOR: color ? "1" : "",
+            },
             parallel,
             // Beside this file, which is in a bundle itself then.
             bundle: new ProgramBundle(join(__dirname, "program.js"), prepared.program),
             emit: (event) => {
                 display.handle(event);
                 spans?.handle(event);
+                timed?.handle(event);
             },
             hide: (secret) => display.hide(secret),
             interruptible: (interrupt) => interrupts.push(interrupt),
@@ -111,6 +126,11 @@ export async function operate(
         const { outcome, changes, outputs } = result;
         const seconds = (performance.now() - started) / 1000;
         display.finish({ preview, outcome, changes, seconds });
+        const found = timed?.finish();
+        if (found && !json) {
+            const { timingsTable } = await import("./timingsTable");
+            process.stderr.write(`\n${timingsTable(found).join("\n")}\n`);
+        }
         await spans?.finish(outcome);
         if (kind === "up" && outcome === "succeeded" && !json && Object.keys(outputs).length > 0) {
             const [{ stringify }, { redacted }] = await Promise.all([import("yaml"), import("../engine/values")]);
@@ -118,12 +138,13 @@ export async function operate(
         }
         if (json) {
             const { redacted } = await import("../engine/values");
-            process.stdout.write(
-                `${JSON.stringify({ outcome, changes, outputs: outcome === "succeeded" ? redacted(outputs) : {} }, undefined, 2)}\n`,
-            );
+            const shown = outcome === "succeeded" ? redacted(outputs) : {};
+            const answer = { outcome, changes, outputs: shown, ...(found ? { timings: found } : {}) };
+            process.stdout.write(`${JSON.stringify(answer, undefined, 2)}\n`);
         }
         return outcome === "succeeded" ? 0 : outcome === "failed" ? exitFailed : exitInterrupted;
     } finally {
+        timed?.close();
         signals.forEach((signal) => process.off(signal, onSignal));
     }
 }

@@ -1,4 +1,5 @@
 import type { Outcome } from "./outcome";
+import type { BuildDurations } from "./timings";
 
 /** When a step runs: whatever came before, only if no step has failed, or only if one has. */
 export const whens = ["on-success", "on-failure", "always"] as const;
@@ -60,6 +61,8 @@ export interface StepResult {
     readonly logUrl?: string;
     readonly manifestUrl?: string;
     readonly binUrl?: string;
+    /** Of a step that succeeded. */
+    readonly durations?: BuildDurations;
 }
 
 export interface StageResult {

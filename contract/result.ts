@@ -1,5 +1,6 @@
 import type { Artifact, Summaries } from "./manifest";
 import type { Outcome } from "./outcome";
+import type { BuildDurations } from "./timings";
 
 /** An artifact and where to get it. */
 export interface ArtifactLocation extends Artifact {
@@ -17,8 +18,7 @@ export interface BuildResult {
     readonly artifactCount: number;
     /** The attempt that made it. */
     readonly attempt: number;
-    /** Seconds. */
-    readonly durations: { readonly buildSeconds: number; readonly exportSeconds: number };
+    readonly durations: BuildDurations;
     /** Empty where no sidecar said anything. */
     readonly summaries: Summaries;
 }

@@ -3,6 +3,8 @@ import type { Manifest } from "../contract/manifest";
 import type { Outcome } from "../contract/outcome";
 import type { BuildResult } from "../contract/result";
 import { maxListedArtifacts } from "../contract/result";
+import type { BuildTimeline } from "../contract/timings";
+import { phaseDurations } from "../contract/timings";
 import { isAbandoned } from "./abandoned";
 import type { AwaitListener, AwaitRequest, Ending } from "./awaitedBuild";
 import { AwaitedBuild } from "./awaitedBuild";
@@ -56,15 +58,17 @@ async function awaitOutcome(
         build = new AwaitedBuild(cluster, store, request, job, listener);
         ending = await build.ending(signal);
     }
+    const timeline = await build.timeline(ending);
+    listener.timeline?.(timeline);
     if ("failure" in ending) {
         throw ending.failure;
     }
     troubleOf(ending.manifest.companions).forEach((line) => listener.phase(`warning: ${line}`));
-    return resultOf(store, ending.manifest, build.hasMade(ending.manifest) ? "Succeeded" : "AlreadyBuilt");
+    return resultOf(store, ending.manifest, build.hasMade(ending.manifest) ? "Succeeded" : "AlreadyBuilt", timeline);
 }
 
 /** The outputs of a build from its manifest. */
-export function resultOf(store: BuildStore, manifest: Manifest, outcome: Outcome): BuildResult {
+function resultOf(store: BuildStore, manifest: Manifest, outcome: Outcome, timeline: BuildTimeline): BuildResult {
     const key = buildKey(manifest.buildTag, manifest.step);
     return {
         outcome,
@@ -76,7 +80,7 @@ export function resultOf(store: BuildStore, manifest: Manifest, outcome: Outcome
             .map((artifact) => ({ ...artifact, url: store.blobUrl(layout.artifact(key, artifact.name)) })),
         artifactCount: manifest.artifacts.length,
         attempt: manifest.attempt,
-        durations: manifest.durations,
+        durations: { ...manifest.durations, ...phaseDurations(timeline) },
         summaries: manifest.summaries ?? {},
     };
 }

@@ -6,9 +6,11 @@ import type { BuildKey } from "../contract/layout";
 import type { AttemptFinished, Manifest, StepInput } from "../contract/manifest";
 import { isSuccess } from "../contract/outcome";
 import type { Outcome } from "../contract/outcome";
+import type { BuildTimeline } from "../contract/timings";
 import type { Watchdogs } from "../contract/watchdogs";
 import { AttemptLog } from "./attemptLog";
 import { BuildFailure } from "./buildFailure";
+import { BuildTimes } from "./buildTimes";
 import { isQueued } from "./cluster";
 import { failedInit, initOutOfMemory, keepInitLog, summaryLines } from "./companions";
 import type { BuildChange, Cluster } from "./cluster";
@@ -74,6 +76,8 @@ export interface AwaitedStep {
 export interface AwaitListener {
     readonly phase: (text: string) => void;
     readonly logLine: (line: string) => void;
+    /** Called once, when the build has ended. */
+    readonly timeline?: (timeline: BuildTimeline) => void;
 }
 
 /** What is known of the end of a build: it succeeded, or why it did not. */
@@ -93,6 +97,7 @@ export class AwaitedBuild {
     private phaseSince = Date.now();
     private saidWaiting = false;
     private readonly log: AttemptLog;
+    private readonly times: BuildTimes;
     private readonly watchdog: Watchdog;
     private readonly patience: Patience;
     /** The pods that were disrupted, by their uid, and why. */
@@ -121,6 +126,15 @@ export class AwaitedBuild {
         this.patience = new Patience(listener.phase);
         this.key = buildKey(request.buildTag, request.step?.name);
         this.log = new AttemptLog(store, this.key, listener.logLine);
+        this.times = new BuildTimes(cluster, store, this.key, request.namespace);
+    }
+
+    /** When it went through which phase; to be asked for when it has ended. */
+    public async timeline(ending: Ending): Promise<BuildTimeline> {
+        const { buildTag, step } = this.request;
+        const { job, pod, log } = this;
+        const own = { buildTag, step: step?.name, job, pod, attempt: log.attempt };
+        return this.times.timeline(own, "manifest" in ending && this.hasMade(ending.manifest), ending);
     }
 
     /** Whether it was this Job, and not one before it or in another namespace, that the manifest comes from. */
@@ -287,6 +301,9 @@ export class AwaitedBuild {
         if (name !== this.lastPhase) {
             this.lastPhase = name;
             this.phaseSince = Date.now();
+            if (phase?.name === "running" && this.pod) {
+                this.times.running(this.pod, this.job);
+            }
             const text = describePhase(phase, this.pod);
             if (text !== "") {
                 this.listener.phase(phase?.name === "waiting" ? `${text}${await this.placeInQueue()}` : text);

@@ -101,8 +101,9 @@ export class StepRun {
                     .update(manifest ?? "")
                     .digest("hex"),
             };
-            const { outcome, attempt, artifactCount: artifacts, manifestUrl, binUrl } = built;
-            return { outcome, success: true, attempt, artifacts, manifestUrl, ...(artifacts > 0 ? { binUrl } : {}) };
+            const { outcome, attempt, artifactCount: artifacts, manifestUrl, binUrl, durations } = built;
+            const where = { manifestUrl, ...(artifacts > 0 ? { binUrl } : {}) };
+            return { outcome, success: true, attempt, artifacts, ...where, durations };
         } catch (error) {
             if (!(error instanceof BuildFailure)) {
                 throw error;

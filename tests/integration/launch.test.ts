@@ -4,6 +4,7 @@ import { createHash } from "node:crypto";
 import * as fs from "node:fs";
 import * as path from "node:path";
 
+import type { OperationTimings } from "../../cli/timings";
 import type { AttemptFinished, Manifest } from "../../contract/manifest";
 import { BuildableRepository, smallBuild } from "../helpers/buildable";
 import { ke1, kubectl, projectDirectory, TemporaryStack } from "../helpers/ke1";
@@ -18,8 +19,14 @@ interface Outputs {
     readonly logsUrl: string;
     readonly manifestUrl: string;
     readonly artifacts: readonly { name: string; url: string; size: number; sha256: string }[];
-    readonly durations: { buildSeconds: number };
+    readonly durations: Manifest["durations"] & { phases: Record<string, number>; inexact: readonly string[] };
 }
+
+/** The names of the rows of the table of timings. */
+const timingsIn = (shown: string) =>
+    (/^Timings.*\n((?: {2}.*\n)+)/m.exec(shown)?.[1] ?? "")
+        .split("\n")
+        .flatMap((row) => /^ {2}(\S+(?: \S+)*)/.exec(row)?.[1] ?? []);
 
 describe("launching a build", () => {
     const cleanUp: (() => unknown)[] = [];
@@ -46,9 +53,14 @@ describe("launching a build", () => {
         const repository = repositoryOf();
         const tag = repository.commit();
         const stack = stackOf(repository.path);
-        const up = await stack.ke1(["up", "--yes"]);
+        const up = await stack.ke1(["up", "--yes", "--timings"]);
         assert.equal(up.code, 0, up.stderr);
         assert.match(up.stderr, /^.*built$/m, "the log is shown as it comes");
+        const launched = ["program start", "image", "create"];
+        const built = ["scheduled", "pulled", "started", "built", "exported", "seen"];
+        // On a machine with much to do, Kubernetes takes a moment to make the pod.
+        const shown = timingsIn(up.stderr).filter((phase) => phase !== "queued");
+        assert.deepEqual(shown, ["phase", ...launched, ...built, "done"]);
 
         const outputs = await outputsOf(stack);
         assert.equal(outputs.buildTag, tag);
@@ -73,6 +85,14 @@ describe("launching a build", () => {
             assert.ok(blobs.includes(`${tag}/${name}`), name);
         }
         const manifest = JSON.parse((await stack.blob(`${tag}/manifest.json`)).toString()) as Manifest;
+        const { phases, inexact, ...ofManifest } = outputs.durations;
+        assert.deepEqual(ofManifest, manifest.durations);
+        assert.deepEqual(
+            built.filter((phase) => phases[phase] === undefined),
+            [],
+        );
+        assert.deepEqual([phases["built"], phases["exported"]], Object.values(manifest.durations));
+        assert.ok(inexact.length > 0, "the API server writes the Job's creation in whole seconds");
         assert.equal(manifest.source.commit, repository.git("rev-parse", "HEAD"));
         assert.equal(manifest.image, outputs.image);
 
@@ -91,8 +111,9 @@ describe("launching a build", () => {
             [[tag, "Succeeded"]],
         );
 
-        const again = await stack.ke1(["up", "--yes"]);
+        const again = await stack.ke1(["up", "--yes", "--timings"]);
         assert.equal(again.code, 0, again.stderr);
+        assert.deepEqual(timingsIn(again.stderr), ["phase", "program start", "engine", "done"], "nothing was awaited");
         assert.equal(
             (await stack.blobs(`${tag}/attempts/`)).length,
             blobs.filter((blob) => blob.includes("/attempts/")).length,
@@ -133,8 +154,12 @@ describe("launching a build", () => {
         const repository = repositoryOf(["echo before the end", "echo it is broken >&2; exit 7"]);
         const broken = repository.commit();
         const stack = stackOf(repository.path);
-        const failed = await stack.ke1(["up", "--yes"]);
+        const failed = await stack.ke1(["up", "--yes", "--timings", "--json"]);
         assert.equal(failed.code, 1, failed.stderr);
+        const { timings } = JSON.parse(failed.stdout) as { timings: OperationTimings };
+        const [timed] = timings.builds;
+        assert.deepEqual([timed?.buildTag, timed?.outcome, timed?.attempt], [broken, "BuildFailed", 1]);
+        assert.ok(timed?.phases.some(({ phase }) => phase === "built"));
         assert.match(failed.stderr, /BuildFailed: `make build` ended with exit code 2/);
         assert.match(failed.stderr, /it is broken/);
         assert.match(failed.stderr, new RegExp(`log: http://.*/${broken}/logs/`));
