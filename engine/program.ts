@@ -54,10 +54,11 @@ export class Program {
             ...(project.runtime.typescript && !bundle ? { PULUMI_NODEJS_TYPESCRIPT: "true" } : {}),
             ...(project.runtime.tsconfig ? { PULUMI_NODEJS_TSCONFIG_PATH: project.runtime.tsconfig } : {}),
         };
-        const prepared =
-            bundleId === undefined
-                ? options.bundle?.prepared?.discard()
-                : bundle?.prepared?.take({ bundle: bundleId, arguments: args, environment: env });
+        if (bundleId === undefined) {
+            options.bundle?.prepared?.discard();
+        }
+        const order = { bundle: bundleId ?? "", arguments: args, environment: env };
+        const prepared = bundle?.prepared?.take(order);
         const file = bundle?.file ?? runnerOf(project);
         this.child =
             prepared ??
