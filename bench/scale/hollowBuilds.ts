@@ -134,7 +134,7 @@ export class HollowBuilds {
         }
         const began = Date.now();
         await sleep(this.takes);
-        while (this.running < this.all && Date.now() - began < this.patience) {
+        while (!this.stopped && this.running < this.all && Date.now() - began < this.patience) {
             await sleep(500);
         }
         for (const original of this.originals.filter((each) => !isStart(each))) {
