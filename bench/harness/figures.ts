@@ -22,7 +22,8 @@ export function figures(results: Results, plotDirectory: string): Figures {
     };
     const found = goals.flatMap((goal) => {
         const one = measured(goal, results);
-        return one ? [{ goal, ...one }] : [];
+        // A difference can be less than nothing, where a ratio has no place: the table has it.
+        return one && one.sample.min > 0 ? [{ goal, ...one }] : [];
     });
     const sections = [
         goalsTable(results),

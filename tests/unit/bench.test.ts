@@ -179,6 +179,7 @@ describe("bench: the page's figures", () => {
             part("launch", { "ke1 up, 1 build": [4, 5, 6], "1 build: ke1 up / kubectl": [0.9, 1.1, 1.2] }),
             part("engine", {
                 "1000 ConfigMaps, ke1: create": [10],
+                "create: each of 300 to 1000 / each of 100 to 300": [-0.5, 1],
                 "100 ConfigMaps, ke1: create": [1],
                 "100 ConfigMaps, create: peak memory, MiB": [200],
             }),
@@ -200,6 +201,9 @@ describe("bench: the page's figures", () => {
             assert.ok(markdown.includes(`](performance/${name})`), name);
             assert.equal(parseXml(plot).name, "svg", name);
         }
+        assert.match(markdown, /^\| engine: create, each resource .* \| -0\.50 to 1\.00 \| yes \|/m);
+        assert.ok(!plots["goals.svg"]?.includes("each resource"), "what is less than nothing is on no axis of ratios");
+        assert.ok(!plots["goals.svg"]?.includes("NaN"));
         const [growth = ""] = elementsOf(parseXml(plots["engine.svg"] ?? ""), "path").map(
             (each) => each.attributes["d"],
         );
