@@ -102,6 +102,10 @@ export class Cluster {
 
     /** The pods of builds that have no node yet. */
     public async waitingPods(namespace: string): Promise<readonly V1Pod[]> {
+        const known = this.shared?.podsIn(namespace);
+        if (known) {
+            return known;
+        }
         const fieldSelector = "spec.nodeName=,status.phase=Pending";
         return (await this.core.listNamespacedPod({ namespace, fieldSelector, labelSelector: buildTagLabel })).items;
     }

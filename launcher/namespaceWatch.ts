@@ -51,6 +51,11 @@ export class NamespaceWatch {
         return [...this.known.values()].reduce((sum, { followers }) => sum + followers.size, 0);
     }
 
+    /** Those of all builds. */
+    public get pods(): readonly V1Pod[] {
+        return [...this.known.values()].flatMap(({ pods }) => [...pods.values()]);
+    }
+
     public close(): void {
         this.stop.abort();
     }

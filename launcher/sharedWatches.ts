@@ -1,4 +1,4 @@
-import type { BatchV1Api, CoreV1Api, KubeConfig } from "@kubernetes/client-node";
+import type { BatchV1Api, CoreV1Api, KubeConfig, V1Pod } from "@kubernetes/client-node";
 
 import { buildTagLabel } from "../contract/labels";
 import type { BuildChange, BuildState } from "./cluster";
@@ -41,6 +41,11 @@ export class SharedWatches {
             }
         }, unusedLimit);
         timer.unref();
+    }
+
+    /** The pods of all builds, where they are watched. */
+    public podsIn(namespace: string): readonly V1Pod[] | undefined {
+        return this.watches.get(namespace)?.pods;
     }
 
     private of(namespace: string): NamespaceWatch {
