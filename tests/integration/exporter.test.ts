@@ -162,8 +162,11 @@ describe("the exporter's documents", function () {
     it("let a log be followed to its end that begins while it is looked for", async () => {
         const store = new BuildStore(container);
         const names = store.names.bind(store);
+        let looks = 0;
         store.names = async (prefix) => {
-            store.names = names;
+            if (++looks > 1) {
+                return names(prefix);
+            }
             await store.putDocument(layout.started("begins", 1), { log: "logs/y.log" });
             await store.putLog("begins/logs/y.log", "all of it\n");
             await store.putDocument(layout.finished("begins", 1), { outcome: "Succeeded" });
@@ -174,7 +177,7 @@ describe("the exporter's documents", function () {
         const { offset } = await showLog(store, "begins", options, () => undefined, signal);
         assert.equal(offset, "all of it\n".length);
         assert.equal(signal.aborted, false, "it ends with the build");
-        assert.equal(store.names, names, "the log was looked for while there was no attempt");
+        assert.ok(looks > 0, "the log was looked for while there was no attempt");
     });
 
     it("are taken for absent while they are empty, and by their last line when they were corrected", async () => {
