@@ -6,6 +6,7 @@ import { createDisplay } from "../engine/display";
 import { type OperationKind, runOperation } from "../engine/operations";
 import { loadProject, type Project } from "../engine/project";
 import { ProgramBundle } from "../engine/programBundle";
+import { beginSecrets } from "../engine/stack";
 import { exportStack, importStack, listStacks, removeStack, stackOutputs, unlockStack } from "../engine/stackFiles";
 import { Tracing } from "../launcher/tracing";
 import { OperationSpans } from "./operationSpans";
@@ -82,6 +83,7 @@ export async function operate(
 ): Promise<number> {
     const started = performance.now();
     const project = loadProject(cwd, configFile);
+    const secrets = beginSecrets(project, stack, process.env);
     const extra = await hooks.beforeOperation?.({ kind, stack, projectDirectory: project.root, configFile });
     const preview = kind === "preview";
     const color = process.stderr.isTTY && !process.env.NO_COLOR && process.env.TERM !== "dumb";
@@ -104,6 +106,7 @@ export async function operate(
             kind,
             project,
             stack,
+            secrets,
             // What the stack's commands print goes through the display.
             environment: {
                 ...process.env,

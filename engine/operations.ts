@@ -33,6 +33,8 @@ export interface OperationOptions {
     readonly environment: NodeJS.ProcessEnv;
     /** How many resources are worked on at once. */
     readonly parallel: number;
+    /** The stack's keys, where they are being derived already. */
+    readonly secrets?: StackSecrets;
     /** Starts in less time than the program's sources. */
     readonly bundle?: ProgramBundle;
     readonly emit: (event: EngineEvent) => void;
@@ -69,7 +71,7 @@ export async function runOperation(asked: OperationOptions): Promise<OperationRe
     };
     const options = { ...asked, emit };
     const reference: StackReference = { project: project.name, stack };
-    const secrets = stackSecrets(project, environment);
+    const secrets = asked.secrets ?? stackSecrets(project, environment);
     const needsProgram = kind === "up" || kind === "preview";
     const file = needsProgram ? requireStackFile(project, stack) : loadStackFile(project, stack);
     const config =
