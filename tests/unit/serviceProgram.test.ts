@@ -259,7 +259,7 @@ describe("the program of a service", () => {
             imageRegistry: "http://registry.kube-system:5000",
             imageBuilderDns: "false",
         };
-        const built = await service({ image: "", parallel: 1 }, images);
+        const built = await service({ parallel: 1 }, { ...images, exporterImage: "" });
         const role = built.one("kubernetes:rbac.authorization.k8s.io/v1:RoleBinding", "images-binding");
         assert.equal(role.metadata.namespace, "ci-images");
         assert.deepEqual(role.subjects, [{ kind: "ServiceAccount", namespace: "ci", name: "ke1-service" }]);
@@ -268,7 +268,7 @@ describe("the program of a service", () => {
             [],
             "no Docker is asked",
         );
-        const itself = JSON.parse(built.one("command:local:Command", "_service-image").environment.KE1_IMAGE_BUILD);
+        const itself = JSON.parse(built.one("command:local:Command", "_exporter-image").environment.KE1_IMAGE_BUILD);
         assert.equal(itself.pod.namespace, "ci-images");
         const { stack } = built.all("kubernetes:core/v1:ConfigMap").find(({ name }) => name === "service-settings")!
             .inputs["data"];
