@@ -63,6 +63,8 @@ export class Entra {
     public readonly authority: string;
     /** All assertions and tokens that went through: none may be seen anywhere else. */
     public readonly secrets = new Set<string>();
+    /** The token that was given out last. */
+    public lastToken = "";
     /** What was asked for, and how that ended: `<client> issued`, `<client> 700213`. */
     public readonly exchanges: string[] = [];
     /** Requests for anything else. */
@@ -209,6 +211,7 @@ export class Entra {
             .join(".");
         const token = `${content}.${sign("sha256", Buffer.from(content), this.signingKey).toString("base64url")}`;
         this.secrets.add(token);
+        this.lastToken = token;
         return token;
     }
 }

@@ -1,5 +1,6 @@
 import type { V1Job } from "@kubernetes/client-node";
 
+import { buildTagLabel } from "../../contract/labels";
 import { exchangeAudience } from "./entra";
 
 export interface IdentityBuild {
@@ -28,10 +29,12 @@ const tokenDirectory = "/var/run/secrets/azure/tokens";
 export function identityBuild(build: IdentityBuild): V1Job {
     const restricted = { allowPrivilegeEscalation: false, capabilities: { drop: ["ALL"] } };
     const shared = { name: "shared", mountPath: "/ke1/shared" };
+    // By which the launcher watches Jobs and pods.
+    const labels = { [buildTagLabel]: build.buildTag };
     return {
         apiVersion: "batch/v1",
         kind: "Job",
-        metadata: { namespace: build.namespace, name: build.job },
+        metadata: { namespace: build.namespace, name: build.job, labels },
         spec: {
             backoffLimit: 1,
             activeDeadlineSeconds: 60,
@@ -42,6 +45,7 @@ export function identityBuild(build: IdentityBuild): V1Job {
                 ],
             },
             template: {
+                metadata: { labels },
                 spec: {
                     restartPolicy: "Never",
                     serviceAccountName: build.serviceAccount,

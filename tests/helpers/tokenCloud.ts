@@ -89,7 +89,7 @@ export class TokenCloud {
 
     /** The names and the contents of all blobs, read with the token that was given out last. */
     public async blobs(): Promise<ReadonlyMap<string, string>> {
-        const token = [...this.entra.secrets].at(-1) ?? "";
+        const token = this.entra.lastToken;
         const url = `${started(this.azurite).endpoint}/${this.container}`;
         const list = await this.get(`${url}?restype=container&comp=list`, token);
         const names = [...list.matchAll(/<Name>([^<]+)<\/Name>/g)].map((match) => match[1] ?? "");
