@@ -33,11 +33,15 @@ export async function dockerAnswers(socket: string): Promise<boolean> {
     );
 }
 
-/** Takes an image of our registry into our Docker, before the first image is built on it. */
+/**
+ * Takes an image of our registry into our Docker, before the first image is built on it. Where that cannot be, that build does
+ * it: a Docker that has lost its containerd looks for it again only after some seconds.
+ */
 export async function pullIntoDocker(settings: Settings, image: string, signal?: AbortSignal): Promise<void> {
     // Without the user's configuration: nobody logs in to our registry, and no helper for credentials is to be asked.
     const client = [requireProgram("docker"), "--config", join(settings.home, "docker-client")];
-    await run([...client, "--host", `unix://${ownDockerSocket(settings)}`, "pull", "--quiet", image], { signal });
+    const pull = [...client, "--host", `unix://${ownDockerSocket(settings)}`, "pull", "--quiet", image];
+    await run(pull, { signal }).catch(() => signal?.throwIfAborted());
 }
 
 export function dockerSpec(settings: Settings): DaemonSpec {
