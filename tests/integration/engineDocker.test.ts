@@ -1,6 +1,8 @@
 import * as assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import * as fs from "node:fs";
+import * as http from "node:http";
+import type { AddressInfo } from "node:net";
 import * as path from "node:path";
 
 import { type Outcome, TestProject } from "../engine/harness";
@@ -163,6 +165,52 @@ describe("engine: images of a registry that wants a password", function () {
         );
     });
 
+    describe("where the registry fails", () => {
+        let failures = 0;
+        let refusals = 0;
+        let proxy: http.Server;
+
+        before(async () => {
+            proxy = await startProxy(registry.address, (request) => {
+                const fails = request.method === "PUT" && /\/manifests\//.test(request.url ?? "") && failures > 0;
+                if (fails) {
+                    failures--;
+                    refusals++;
+                }
+                return fails;
+            });
+        });
+        after(() => proxy.close());
+        beforeEach(() => {
+            refusals = 0;
+            project.environment.TEST_REGISTRY = `localhost:${(proxy.address() as AddressInfo).port}`;
+            giveSecret(account.password);
+        });
+        afterEach(() => registry.forget(`${project.environment.TEST_REGISTRY}/flaky:1`));
+
+        it("are pushed again", async () => {
+            failures = 2;
+            project.configure({ name: "flaky:1" });
+            const outcome = await project.run("up");
+            assert.equal(outcome.outcome, "succeeded", outcome.errors.join("\n"));
+            assert.equal(refusals, 2);
+            const { digest } = outcome.outputs;
+            assert.ok(typeof digest === "string");
+            assert.ok(await registry.has("flaky", digest.split("@")[1] ?? ""));
+            await assertNothingToDo();
+        });
+
+        it("are given up after five tries, in one line", async () => {
+            failures = Infinity;
+            project.configure({ name: "flaky:1" });
+            refused(
+                await project.run("up"),
+                /^The image localhost:\d+\/flaky:1 could not be pushed: received unexpected HTTP status: 500[^\n]*$/,
+            );
+            assert.equal(refusals, 5);
+        });
+    });
+
     it("are built on an image of such a registry", async () => {
         giveSecret(account.password);
         project.configure({ name: "base:1" });
@@ -200,3 +248,24 @@ describe("engine: images of a registry that wants a password", function () {
         assert.deepEqual(project.names(), ["image"]);
     });
 });
+
+/** Passes requests on to a registry, but for those that fail with the registry's own fault. */
+async function startProxy(registry: string, fails: (request: http.IncomingMessage) => boolean): Promise<http.Server> {
+    const [host, port] = registry.split(":");
+    const server = http.createServer((request, response) => {
+        if (fails(request)) {
+            request.resume();
+            response.writeHead(500).end();
+            return;
+        }
+        const { method, url: path, headers } = request;
+        const passed = http.request({ host, port, method, path, headers }, (answer) => {
+            response.writeHead(answer.statusCode ?? 502, answer.headers);
+            answer.pipe(response);
+        });
+        passed.once("error", () => response.destroy());
+        request.pipe(passed);
+    });
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    return server;
+}

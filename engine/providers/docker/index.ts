@@ -1,7 +1,6 @@
 import { existsSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { Readable } from "node:stream";
-import { UserError } from "../../../contract/errors";
 import {
     asString,
     containsUnknowns,
@@ -19,6 +18,7 @@ import type { CallContext, CheckFailure, CheckResult, Provider, ProviderPackage 
 import { type BuildContext, hashContext, packContext } from "./buildContext";
 import { findCredential, registryAddress, type RegistryCredential, registryOf } from "./credentials";
 import { DockerDaemon, encodeCredential, type ProgressMessage } from "./daemon";
+import { pushImage } from "./push";
 
 const imageType = "docker:index/image:Image";
 
@@ -140,7 +140,7 @@ class ImageProvider implements Provider {
         const isLocal = spec.skipPush || context.preview;
         const repoDigest = isLocal
             ? (await daemon.inspect(spec.name, context.signal)).Id
-            : await push(context, daemon, spec, credential);
+            : await pushImage(context, daemon, spec.name, credential);
         return { ...outputs, repoDigest, __inputs: secret(withoutSecrets(inputs)) };
     }
 }
@@ -205,41 +205,6 @@ async function runBuild(
         stream.destroy();
     }
     return dockerfileName;
-}
-
-/** @returns `<repository>@sha256:<hex>`, as the registry has confirmed it. */
-async function push(
-    context: CallContext,
-    daemon: DockerDaemon,
-    { name }: ImageSpec,
-    credential: RegistryCredential,
-): Promise<string> {
-    const { repository, tag } = parseImageName(name);
-    let digest: string | undefined;
-    context.log("info", `pushing ${name}`, true);
-    try {
-        await daemon.follow(
-            `/images/${repository}/push`,
-            { tag },
-            {
-                headers: { "X-Registry-Auth": encodeCredential(credential) },
-                signal: context.signal,
-                onMessage: ({ aux, status, id }) => {
-                    const pushed = (aux as { readonly Digest?: string } | undefined)?.Digest;
-                    digest = pushed ?? digest;
-                    if (status !== undefined) {
-                        context.log("info", id === undefined ? status : `${id}: ${status}`, true);
-                    }
-                },
-            },
-        );
-    } catch (error) {
-        throw new Error(`The image ${name} could not be pushed: ${(error as Error).message}`, { cause: error });
-    }
-    if (digest === undefined) {
-        throw new Error(`The registry has not said which digest ${name} has.`);
-    }
-    return `${normalizedRepository(repository)}@${digest}`;
 }
 
 function specOf(context: CallContext, inputs: PropertyMap): ImageSpec {
@@ -342,21 +307,4 @@ function reveal(news: PropertyMap, checked: PropertyMap): PropertyMap {
 function canBuildInPreview(inputs: PropertyMap): boolean {
     const { build, imageName, buildOnPreview } = withoutSecrets(inputs);
     return buildOnPreview === true && !containsUnknowns(build) && !containsUnknowns(imageName);
-}
-
-function parseImageName(name: string): { readonly repository: string; readonly tag: string } {
-    if (name.includes("@")) {
-        throw new UserError(`The image name ${name} has a digest; it must have a tag, or nothing.`);
-    }
-    const [, repository = name, tag = "latest"] = /^(.*?)(?::([\w][\w.-]{0,127}))?$/.exec(name) ?? [];
-    return { repository, tag };
-}
-
-/** As Docker writes names in full: `docker.io/library/ubuntu`. */
-function normalizedRepository(repository: string): string {
-    const parts = repository.split("/");
-    const hasHost = parts.length > 1 && /[.:]|^localhost$/.test(parts[0] ?? "");
-    const path = hasHost ? parts.slice(1) : parts;
-    const host = hasHost ? parts[0] : "docker.io";
-    return [host, ...(host === "docker.io" && path.length === 1 ? ["library"] : []), ...path].join("/");
 }
