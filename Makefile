@@ -58,8 +58,8 @@ dist/relay.js: node_modules/.stamp cli/relay.ts
 	@$(BIN)/esbuild cli/relay.ts --bundle --platform=node --target=node22 --format=cjs --outdir=dist --log-level=warning
 
 # Loaded into the processes that run programs.
-dist/programPreload.js: node_modules/.stamp engine/programPreload.ts
-	@$(BIN)/esbuild engine/programPreload.ts --platform=node --target=node22 --format=cjs --outdir=dist --log-level=warning
+dist/programPreload.js: node_modules/.stamp engine/programPreload.ts engine/quietSdk.ts
+	@$(BIN)/esbuild engine/programPreload.ts --bundle --platform=node --target=node22 --format=cjs --outdir=dist --log-level=warning
 
 .PHONY: service-image
 service-image: service/image/ke1.tar ## what the image of a service in the cluster is made of (docs/service-cluster.md)

@@ -1,5 +1,7 @@
 import * as path from "node:path";
 
+import type { Log, Resources } from "../engine/quietSdk";
+import { withoutDebugMessages, withoutPositions } from "../engine/quietSdk";
 import { startOrder } from "./startOrder";
 
 /*
@@ -32,13 +34,8 @@ function run(): void {
     }) as NodeJS.Module;
     require.cache[main] = Object.assign(program, { id: main, filename: main, loaded: true, children: [] });
 
-    // The engine shows nobody what is for debugging, and the SDK would have each line answered before it sends the next.
-    const log = require("@pulumi/pulumi/log") as { debug: () => Promise<void> };
-    log.debug = () => Promise.resolve();
-    // Nor does it keep the places where resources are declared, for each of which the SDK would take a whole stack apart.
-    const { Resource } = require("@pulumi/pulumi/resource") as { Resource: { callsites: () => readonly unknown[] } };
-    Resource.callsites = () => [];
-
+    withoutDebugMessages(require("@pulumi/pulumi/log") as Log);
+    withoutPositions(require("@pulumi/pulumi/resource") as Resources);
     require("@pulumi/pulumi/cmd/run/index.js");
     renewStore();
 }

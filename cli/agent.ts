@@ -1,5 +1,7 @@
 import { Command } from "commander";
 
+import { interruption } from "./interruption";
+
 /** The commands that the stack's program runs. They read their input from the environment, which the program declares. */
 export function agentCommands(): Command[] {
     return [
@@ -32,7 +34,7 @@ export function agentCommands(): Command[] {
             .action(async ({ cwd }: { readonly cwd: string }) => (await import("./resolveSource")).printSource(cwd)),
         new Command("await")
             .description("(run by the program) wait for a build's outcome")
-            .action(async () => (await import("./awaitLauncher")).awaitAlone()),
+            .action(async () => (await import("./awaitLauncher")).awaitAlone(interruption())),
         new Command("await-pipeline")
             .description("(run by the program) run a pipeline's steps and wait for their outcomes")
             .action(async () => (await actions()).awaitPipeline()),

@@ -1,10 +1,10 @@
 import * as net from "node:net";
-import * as path from "node:path";
 
 import type { awaitAlone } from "./awaitLauncher";
 import { keepCompiled } from "./compileCache";
+import { interruption } from "./interruption";
 import type { Answer, LauncherPlace } from "./launcherSocket";
-import { divided, isOwnSocket, launcherPlace, messageLine, onMessages } from "./launcherSocket";
+import { divided, isOwnSocket, launcherPlace, launcherProgram, messageLine, onMessages } from "./launcherSocket";
 import { startLauncher } from "./startLauncher";
 
 /*
@@ -16,20 +16,13 @@ import { startLauncher } from "./startLauncher";
 /** A launcher that dies is replaced this often; then the build is awaited here. */
 const mostLaunchers = 2;
 
-/** The program of the launcher, and of a wait that is alone. */
-export const launcherProgram = path.join(__dirname, "awaitLauncher.js");
-
 async function main(): Promise<void> {
     const { own, shared } = divided(process.env);
     const place = process.env["KE1_AWAIT_ALONE"] ? undefined : launcherPlace(shared, launcherProgram, debug);
-    const interrupted = new AbortController();
-    // The embedded engine ends its commands with SIGTERM when `ke1 up` is interrupted.
-    for (const signal of ["SIGINT", "SIGTERM"] as const) {
-        process.once(signal, () => interrupted.abort());
-    }
+    const interrupted = interruption();
     for (let tries = 0; place && tries < mostLaunchers; tries++) {
         const connection = await reach(place, shared);
-        const code = connection && (await handOver(connection, own, interrupted.signal));
+        const code = connection && (await handOver(connection, own, interrupted));
         if (code !== undefined) {
             process.exitCode = code;
             return;
@@ -53,11 +46,7 @@ async function reach(
     place: LauncherPlace,
     environment: Readonly<Record<string, string>>,
 ): Promise<net.Socket | undefined> {
-    const found = await connected(place.socket);
-    if (found) {
-        return found;
-    }
-    return (await startLauncher(place, environment, async () => connected(place.socket))) ?? undefined;
+    return (await connected(place.socket)) ?? (await startLauncher(place, environment, () => connected(place.socket)));
 }
 
 async function connected(socket: string): Promise<net.Socket | undefined> {

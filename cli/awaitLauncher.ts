@@ -1,6 +1,5 @@
 import * as fs from "node:fs";
 import * as net from "node:net";
-import * as path from "node:path";
 
 import { abandoned } from "../launcher/abandoned";
 import { Cluster } from "../launcher/cluster";
@@ -9,7 +8,7 @@ import type { BuildStore } from "../launcher/store";
 import { awaitJob } from "./awaitJob";
 import { openStore } from "./context";
 import type { Answer, Request } from "./launcherSocket";
-import { divided, launcherPlace, messageLine, onMessages } from "./launcherSocket";
+import { divided, launcherPlace, launcherProgram, messageLine, onMessages } from "./launcherSocket";
 
 /** Milliseconds without a client after which a launcher ends. */
 const idleLimit = 1000;
@@ -17,15 +16,12 @@ const idleLimit = 1000;
 const firstLimit = 10_000;
 
 /** Awaits the build that this process's environment describes, in this process. */
-export async function awaitAlone(interrupted = new AbortController()): Promise<void> {
-    for (const signal of ["SIGINT", "SIGTERM"] as const) {
-        process.once(signal, () => interrupted.abort());
-    }
+export async function awaitAlone(interrupted: AbortSignal): Promise<void> {
     process.exitCode = await awaitJob({
         environment: process.env,
         out: (text) => process.stdout.write(text),
         err: (text) => process.stderr.write(text),
-        signal: interrupted.signal,
+        signal: interrupted,
         cluster: (kubeconfig, context) => Cluster.connect({ kubeconfig, context }),
         store: openStore,
     });
@@ -36,7 +32,7 @@ export async function awaitAlone(interrupted = new AbortController()): Promise<v
  * This process's environment is theirs, but for what is one build's own.
  */
 export function serveAwaits(): void {
-    const place = launcherPlace(divided(process.env).shared, path.join(__dirname, "awaitLauncher.js"), () => undefined);
+    const place = launcherPlace(divided(process.env).shared, launcherProgram, () => undefined);
     if (!place) {
         process.exitCode = 1;
         return;

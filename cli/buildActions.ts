@@ -16,6 +16,7 @@ import { parsePublicKey } from "../launcher/signature";
 import type { BuildStore } from "../launcher/store";
 import { evidenceIn, evidenceOf, verifyDirectory, verifyStore } from "../launcher/verify";
 import { resolveSource } from "../source/resolve";
+import { columns } from "./columns";
 import { openStore, pollIntervalFor } from "./context";
 import { stackSettings } from "./settings";
 
@@ -221,15 +222,7 @@ export async function builds(options: BuildsOptions): Promise<void> {
             String(build.artifacts),
         ]),
     ];
-    const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)));
-    for (const row of rows) {
-        process.stdout.write(
-            `${row
-                .map((cell, column) => cell.padEnd(widths[column] ?? 0))
-                .join("  ")
-                .trimEnd()}\n`,
-        );
-    }
+    process.stdout.write(`${columns(rows).join("\n")}\n`);
 }
 
 /** Suspends the running Jobs of a tag. */

@@ -17,14 +17,11 @@ import { buildImageInCluster, ImageBuildFailure } from "../launcher/imageBuild";
 import { ImageLog } from "../launcher/imageLog";
 import { Measure } from "../launcher/measure";
 import { required } from "./context";
+import { interruption } from "./interruption";
 
 /** Builds an image in the cluster; prints progress on stderr, and the image by digest as JSON on stdout. */
 export async function buildClusterImage(): Promise<void> {
-    const interrupted = new AbortController();
-    // The embedded engine ends its commands with SIGTERM when `ke1 up` is interrupted.
-    for (const signal of ["SIGINT", "SIGTERM"] as const) {
-        process.once(signal, () => interrupted.abort());
-    }
+    const interrupted = interruption();
     const build = JSON.parse(required("KE1_IMAGE_BUILD")) as ImageBuild;
     const cluster = Cluster.connect({
         kubeconfig: process.env["KE1_KUBECONFIG"] ?? "",
@@ -36,12 +33,12 @@ export async function buildClusterImage(): Promise<void> {
         const context = await pack(build, path.join(directory, `context-${randomBytes(4).toString("hex")}.tar.gz`));
         const credential = await pushCredential(build.imageName);
         const observer = { phase: (text: string) => log.phase(text), line: (line: string) => log.line(line) };
-        const digest = await buildImageInCluster(cluster, build, context, credential, observer, interrupted.signal);
+        const digest = await buildImageInCluster(cluster, build, context, credential, observer, interrupted);
         const reference = `${build.imageName.replace(/:[^/:]*$/, "")}@${digest}`;
         process.stderr.write(`built ${reference}\n`);
         process.stdout.write(JSON.stringify({ reference }));
     } catch (error) {
-        if (interrupted.signal.aborted) {
+        if (interrupted.aborted) {
             process.stderr.write("Cancelled: `ke1 up` builds the image again\n");
             process.exitCode = 130;
             return;

@@ -45,6 +45,9 @@ export function divided(environment: NodeJS.ProcessEnv): {
     };
 }
 
+/** What a launcher runs, and a wait that is alone: beside this file's own program (Makefile). */
+export const launcherProgram = path.join(__dirname, "awaitLauncher.js");
+
 /** Where a launcher for this environment listens, and who starts one. */
 export interface LauncherPlace {
     readonly socket: string;

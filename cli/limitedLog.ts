@@ -1,5 +1,5 @@
-/** At most this much of a build's log is shown by `up`, in characters: the engine keeps what is shown in its state. */
-const liveLogLimit = 48 * 1024;
+/** At most this much of what builds print is shown by `up`, in characters: the engine keeps what is shown in its state. */
+export const liveLogLimit = 48 * 1024;
 /** Of a longer log, this many lines are shown once more at the end of a failed build. */
 const lastLines = 25;
 

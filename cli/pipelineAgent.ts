@@ -10,28 +10,24 @@ import { logCommand } from "../launcher/pipeline/stepRun";
 import { resultTable } from "../launcher/pipeline/table";
 import { recordPods } from "./awaitSpans";
 import { openStore, pollIntervalFor, required } from "./context";
+import { interruption } from "./interruption";
+import { liveLogLimit } from "./limitedLog";
 import { writeOutcome } from "./outcomeFile";
 import { StepNotifications } from "./stepNotifications";
 import { writeTimeline } from "./timelineFiles";
-
-/** At most this much of all logs is shown by `up`, in characters: the engine keeps what is shown in its state. */
-const liveLogLimit = 48 * 1024;
 
 /** Runs a pipeline whose Jobs are there; prints its log and its table on stderr, and the result as JSON on stdout. */
 export async function runPipeline(kubernetes: Cluster, notifierOf: () => Notifier): Promise<void> {
     const containerUrl = required("KE1_CONTAINER_URL");
     const buildTag = required("KE1_BUILD_TAG");
     const plan = JSON.parse(required("KE1_PIPELINE")) as PipelinePlan;
-    const interrupted = new AbortController();
-    // The embedded engine ends its commands with SIGTERM when `ke1 up` is interrupted.
-    for (const signal of ["SIGINT", "SIGTERM"] as const) {
-        process.once(signal, () => interrupted.abort());
-    }
+    const interrupted = interruption();
     const color = wantsColor(process.env);
     const log = new Multiplexer({
         write: (text) => process.stderr.write(text),
         color,
         sources: plan.stages.flatMap(({ name, steps }) => steps.map((step) => `${name}/${step.name}`)),
+        // Of all the logs together.
         limit: liveLogLimit,
         more: (source) => logCommand(buildTag, source.split("/")[1] ?? ""),
     });
@@ -77,11 +73,11 @@ export async function runPipeline(kubernetes: Cluster, notifierOf: () => Notifie
             },
         },
     );
-    const result = await run.run(interrupted.signal);
+    const result = await run.run(interrupted);
     // The engine does not wait for ever when it is interrupted.
     const steps = plan.stages.flatMap((stage) => stage.steps);
     await Promise.all([
-        notifications.close(interrupted.signal.aborted ? 1000 : undefined),
+        notifications.close(interrupted.aborted ? 1000 : undefined),
         recordPods(
             store,
             steps.map(({ name, jobs }) => ({ buildTag, step: name, namespace, jobs })),
@@ -90,10 +86,10 @@ export async function runPipeline(kubernetes: Cluster, notifierOf: () => Notifie
     process.stderr.write(`\n${resultTable(result).join("\n")}\n`);
     writeOutcome({
         buildTag,
-        outcome: result.success ? "Succeeded" : interrupted.signal.aborted ? "Cancelled" : "BuildFailed",
+        outcome: result.success ? "Succeeded" : interrupted.aborted ? "Cancelled" : "BuildFailed",
         message: result.errors[0],
     });
-    if (interrupted.signal.aborted) {
+    if (interrupted.aborted) {
         process.stderr.write("Cancelled: `ke1 pipeline up` goes on with what is not done\n");
         process.exitCode = 130;
     } else if (!result.success) {

@@ -2,6 +2,7 @@ import { Command } from "commander";
 import { UserError } from "../contract/errors";
 import { ensureImageBuilder } from "../platform/imageBuilder";
 import { platformDown, platformStatus, platformUp, readDescriptor, type PartStatus } from "../platform/index";
+import { columns } from "./columns";
 
 /** `ke1 platform up | status | down | env`. */
 export function platformCommand(): Command {
@@ -85,15 +86,5 @@ function table(parts: readonly PartStatus[]): string {
         since?.slice(0, 19).replace("T", " ") ?? "-",
         address,
     ]);
-    const all = [["NAME", "STATE", "PID", "VERSION", "SINCE (UTC)", "ADDRESS"], ...rows];
-    const widths = all[0]?.map((_, column) => Math.max(...all.map((row) => row[column]?.length ?? 0))) ?? [];
-    return all
-        .map(
-            (row) =>
-                row
-                    .map((cell, i) => cell.padEnd(widths[i] ?? 0))
-                    .join("  ")
-                    .trimEnd() + "\n",
-        )
-        .join("");
+    return `${columns([["NAME", "STATE", "PID", "VERSION", "SINCE (UTC)", "ADDRESS"], ...rows]).join("\n")}\n`;
 }

@@ -1,4 +1,5 @@
 import { buildPhases } from "../contract/timings";
+import { columns } from "./columns";
 import type { BuildTimings, OperationTimings, PhaseTiming } from "./timings";
 
 /** The bar of the longest operation, in characters. */
@@ -131,16 +132,8 @@ function withNotes(lines: readonly string[], phases: readonly PhaseTiming[]): re
         : lines;
 }
 
-/** @param sides `l` or `r` for each column */
 function aligned(rows: readonly (readonly string[])[], sides: string): readonly string[] {
-    const widths = Array.from(sides, (_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)));
-    return rows.map((row) => {
-        const cells = row.map((cell, column) => {
-            const width = widths[column] ?? 0;
-            return sides[column] === "r" ? cell.padStart(width) : cell.padEnd(width);
-        });
-        return `  ${cells.join("  ")}`.trimEnd();
-    });
+    return columns(rows, sides).map((line) => `  ${line}`);
 }
 
 /** Of numbers in order. */

@@ -176,13 +176,13 @@ export function readPrepared(read: Reader): boolean {
     if (read.flag("createNamespace", true)) {
         throw new UserError("preparedNamespace is for a namespace that is there; set createNamespace to false too");
     }
-    const needsMore = notInSlot.find((key) => isMoreThanJob(read.text(key)));
     if (read.text("imageBuilder") === "cluster" && read.flag("imageBuilderCreateNamespace", true)) {
         throw new UserError(
             "preparedNamespace is for images that are built where the service's stack has made it ready; " +
                 "set imageBuilderCreateNamespace to false too",
         );
     }
+    const needsMore = notInSlot.find((key) => isMoreThanJob(read.text(key)));
     if (needsMore !== undefined) {
         throw new UserError(`${needsMore} is set where preparedNamespace is: ${onlyJobs}; leave it out`);
     }

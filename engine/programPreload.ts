@@ -1,22 +1,17 @@
 import Module from "node:module";
 import { dirname, join } from "node:path";
 
+import type { Log, Resources } from "./quietSdk";
+import { withoutDebugMessages, withoutPositions } from "./quietSdk";
+
 /*
  * Loaded into the process of the program before the SDK's runner (engine/program.ts), to keep the SDK from making what nobody
- * reads: with a thousand resources that is more than half of its work. What it does not find as it expects it stays as it is.
+ * reads (quietSdk.ts). What it does not find as it expects it stays as it is.
  */
 
 interface Debuggable {
     debugPromiseLeaks: boolean;
     debuggablePromise: (promise: unknown, context: unknown) => unknown;
-}
-
-interface Log {
-    debug: () => Promise<void>;
-}
-
-interface Resources {
-    readonly Resource: { callsites: () => readonly unknown[] };
 }
 
 /** The SDK is the one that the runner, `cmd/run/index.js`, is a part of. */
@@ -42,20 +37,6 @@ function withoutStacks(module: Partial<Debuggable>): void {
             Error.stackTraceLimit = limit;
         }
     };
-}
-
-/** Messages for debugging are sent one by one, three for each resource, and this engine shows none. */
-function withoutDebugMessages(module: Partial<Log>): void {
-    if (typeof module.debug === "function") {
-        module.debug = () => Promise.resolve();
-    }
-}
-
-/** Where in the program a resource was declared is sent with it, and this engine does not keep it. */
-function withoutPositions({ Resource }: Partial<Resources>): void {
-    if (typeof Resource?.callsites === "function") {
-        Resource.callsites = () => [];
-    }
 }
 
 /** What a program is packed with by functions that are made into text: as long to load as all the rest of the SDK's own. */
