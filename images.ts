@@ -4,14 +4,14 @@ import { PushedImage } from "./components/pushedImage";
 import { readSettings } from "./config";
 import { readCredentials } from "./config/credentials";
 import { UserError } from "./contract/errors";
+import { plannedBuilds } from "./source/handedPlans";
 import { planImage } from "./source/image";
-import { planBuilds } from "./source/plan";
 
 /** The program of a stack with `imageOnly`: the image of each commit, and nothing in any cluster. */
 const { settings, push, plans } = orRunError(() => {
     const config = new pulumi.Config();
     const read = readSettings(config, { project: pulumi.getProject(), stack: pulumi.getStack() });
-    return { settings: read, push: readCredentials(config).push, plans: planBuilds(read, __dirname) };
+    return { settings: read, push: readCredentials(config).push, plans: plannedBuilds(read, __dirname) };
 });
 
 const credential = push && { server: settings.registry.split("/", 1)[0] ?? "", ...push };

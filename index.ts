@@ -30,9 +30,10 @@ import type { MirrorPlan } from "./config/mirror";
 import { planMirrors } from "./config/mirror";
 import { UserError } from "./contract/errors";
 import type * as pipelinePlans from "./pipeline/plan";
+import { plannedBuilds } from "./source/handedPlans";
 import { planImage, planToolchain } from "./source/image";
 import type { BuildPlan } from "./source/plan";
-import { checkedOut, planBuilds } from "./source/plan";
+import { checkedOut } from "./source/plan";
 
 /**
  * Pulumi's SDK takes down a stack for each of its promises: with hundreds of builds that is half of the program's time, and
@@ -45,7 +46,7 @@ const tokenEndpoint = "https://login.microsoftonline.com";
 const { settings, credentials, plans, pipeline, mirrorPlan } = orRunError(() => {
     const config = new pulumi.Config();
     const read = readSettings(config, { project: pulumi.getProject(), stack: pulumi.getStack() });
-    const planned = planBuilds(read, __dirname);
+    const planned = plannedBuilds(read, __dirname);
     const configured = readConfiguredPipeline(read, planned);
     judgeBuilds(read, planned, configured?.plan.steps).forEach((note) => void pulumi.log.info(note));
     return {

@@ -19,7 +19,7 @@ export function imageCommand(): Command {
 
 async function buildImages(options: { readonly stack: string; readonly cwd: string }): Promise<void> {
     const stack = stackSettings(options.cwd, options.stack);
-    const environment = await beforeOperation({
+    const { shared } = await beforeOperation({
         kind: "up",
         stack: options.stack,
         projectDirectory: stack.projectDirectory,
@@ -41,7 +41,7 @@ async function buildImages(options: { readonly stack: string; readonly cwd: stri
             preview: false,
             signal: new AbortController().signal,
             directory: stack.projectDirectory,
-            environment: { ...process.env, ...environment },
+            environment: { ...process.env, ...shared },
             log: (severity, message) => severity !== "debug" && process.stderr.write(`${message}\n`),
         };
         const { inputs } = await provider.check(context, undefined, {

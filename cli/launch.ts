@@ -7,11 +7,20 @@ import { UserError } from "../contract/errors";
 import { buildsImagesOnPlatform } from "../config/imageBuilder";
 import { planMirrors } from "../config/mirror";
 import { Reader } from "../config/reader";
+import { handOver } from "../source/handedPlans";
 import { checkedOut, planBuilds } from "../source/plan";
 import { platformIsUp, platformUp } from "../platform";
 import { ensureImageBuilder } from "../platform/imageBuilder";
 import { readDescriptor } from "../platform/descriptor";
 import { stackSettings } from "./settings";
+
+/** Variables that an operation needs. */
+export interface OperationEnvironment {
+    /** For the program and its providers. */
+    readonly shared: NodeJS.ProcessEnv;
+    /** For the program alone. */
+    readonly program: NodeJS.ProcessEnv;
+}
 
 /** What an operation of the engine is about to be done with. */
 export interface Operation {
@@ -24,13 +33,11 @@ export interface Operation {
 /**
  * Makes ready what the program needs: the embedded platform where the stack uses it, and the sources. What the user can
  * mend is found here, before the engine starts, so that it is one line and exit code 2.
- *
- * @returns variables for the environment of the program and its providers
  */
-export async function beforeOperation(operation: Operation): Promise<NodeJS.ProcessEnv> {
+export async function beforeOperation(operation: Operation): Promise<OperationEnvironment> {
     const stack = stackSettings(operation.projectDirectory, operation.stack, operation.configFile);
     if (!stack.isBuildProject) {
-        return {};
+        return { shared: {}, program: {} };
     }
     if (stack.config.get("target") === "azure") {
         throw new UserError(
@@ -41,7 +48,8 @@ export async function beforeOperation(operation: Operation): Promise<NodeJS.Proc
     const declares = operation.kind === "up" || operation.kind === "preview";
     const builds = declares && !isService(stack.config);
     // First, so that nobody waits minutes for a platform to be told that the tag does not exist.
-    const plans = builds ? planBuilds(readSourceSettings(stack.config), stack.projectDirectory) : [];
+    const sources = builds ? readSourceSettings(stack.config) : undefined;
+    const plans = sources ? planBuilds(sources, stack.projectDirectory) : [];
     if (stack.needsPlatform && !(await platformIsUp())) {
         await platformUp();
     }
@@ -60,8 +68,11 @@ export async function beforeOperation(operation: Operation): Promise<NodeJS.Proc
     plans.forEach((plan) => plan.notes.forEach((note) => process.stderr.write(`${plan.buildTag}: ${note}\n`)));
     const platform = stack.needsPlatform ? readDescriptor() : undefined;
     return {
-        // The program's start is mostly the compilation of the SDK.
-        NODE_COMPILE_CACHE: getCompileCacheDir() ?? "",
-        ...(platform && !process.env["DOCKER_HOST"] ? { DOCKER_HOST: platform.dockerHost } : {}),
+        shared: {
+            // The program's start is mostly the compilation of the SDK.
+            NODE_COMPILE_CACHE: getCompileCacheDir() ?? "",
+            ...(platform && !process.env["DOCKER_HOST"] ? { DOCKER_HOST: platform.dockerHost } : {}),
+        },
+        program: sources ? handOver({ settings: sources, projectDirectory: stack.projectDirectory, plans }) : {},
     };
 }

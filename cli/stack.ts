@@ -15,13 +15,13 @@ import { withStackOptions } from "./projectDirectory";
 
 /** What the rest of `ke1` has to do with the engine's commands. */
 export interface StackHooks {
-    /** Called before an operation; its result is added to the environment of the program and of the providers. */
+    /** Called before an operation; what it gives is added to the environment of the program, and of the providers. */
     readonly beforeOperation?: (operation: {
         readonly kind: OperationKind;
         readonly stack: string;
         readonly projectDirectory: string;
         readonly configFile?: string;
-    }) => Promise<NodeJS.ProcessEnv>;
+    }) => Promise<{ readonly shared: NodeJS.ProcessEnv; readonly program: NodeJS.ProcessEnv }>;
 }
 
 export interface StackOptions {
@@ -110,11 +110,12 @@ export async function operate(
             // What the stack's commands print goes through the display.
             environment: {
                 ...process.env,
-                ...extra,
+                ...extra?.shared,
                 ...spans?.variables,
                 ...timed?.variables,
                 KE1_COLOR: color ? "1" : "",
             },
+            programEnvironment: extra?.program ?? {},
             parallel,
             // Beside this file, which is in a bundle itself then.
             bundle: new ProgramBundle(join(__dirname, "program.js"), prepared.program),

@@ -31,6 +31,8 @@ export interface OperationOptions {
     readonly stack: string;
     /** For the program and the providers. */
     readonly environment: NodeJS.ProcessEnv;
+    /** What only the program's has besides. */
+    readonly programEnvironment?: NodeJS.ProcessEnv;
     /** How many resources are worked on at once. */
     readonly parallel: number;
     /** The stack's keys, where they are being derived already. */
@@ -225,7 +227,7 @@ class Run {
 }
 
 function startProgram(options: OperationOptions, config: StackConfig, address: string): Program {
-    const { project, stack, kind, parallel, environment, bundle, emit } = options;
+    const { project, stack, kind, parallel, environment, programEnvironment, bundle, emit } = options;
     return new Program({
         ...(bundle ? { bundle } : {}),
         project,
@@ -234,7 +236,11 @@ function startProgram(options: OperationOptions, config: StackConfig, address: s
         preview: kind === "preview",
         parallel,
         address,
-        environment: { NODE_COMPILE_CACHE: join(ke1Home(), "cache", "compile"), ...environment },
+        environment: {
+            NODE_COMPILE_CACHE: join(ke1Home(), "cache", "compile"),
+            ...environment,
+            ...programEnvironment,
+        },
         onLine: (message, stream) =>
             emit({ kind: "log", severity: stream === "stdout" ? "info" : "warning", message, ephemeral: false }),
     });
