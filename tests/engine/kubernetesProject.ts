@@ -1,3 +1,5 @@
+import { existsSync } from "node:fs";
+
 import { kubectl, platform } from "../helpers/ke1";
 
 import { TestProject } from "./harness";
@@ -59,9 +61,17 @@ export class KubernetesTest {
         return kubectl("-n", this.namespace, ...args);
     }
 
-    /** To be called after each test, whether it failed or not. */
-    public removeProjects(): void {
-        this.projects.splice(0).forEach((project) => project.remove());
+    /** To be called after each test, whether it failed or not: what a test has left is not there for the next. */
+    public async removeProjects(): Promise<void> {
+        for (const project of this.projects.splice(0)) {
+            try {
+                if (existsSync(project.checkpointPath) && project.names().length > 0) {
+                    await project.run("destroy");
+                }
+            } finally {
+                project.remove();
+            }
+        }
     }
 
     public async remove(): Promise<void> {

@@ -81,7 +81,8 @@ export function readinessOf(object: KubeObject): Readiness {
         return { ready: false, waitingFor, failed: phase === "Failed" };
     }
     if (key === "batch/v1/Job") {
-        return isTrue("Complete") || isTrue("SuccessCriteriaMet")
+        // Not yet with SuccessCriteriaMet: what the Job's pods came to is counted only when it has its terminal condition.
+        return isTrue("Complete")
             ? { ready: true }
             : { ready: false, waitingFor: why("Failed") || "the Job is not complete", failed: isTrue("Failed") };
     }
