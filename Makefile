@@ -27,10 +27,9 @@ node_modules/.stamp: package.json package-lock.json .npmrc
 	@npm ci --no-audit --no-fund --loglevel=error
 	@touch $@
 
-# What few need stays in node_modules: Azure's logins, Kafka's client (which reads a file beside its code), OpenTelemetry.
-dist/ke1.js: node_modules/.stamp dist/page/page.js $(TS_SOURCES)
-	@$(BIN)/esbuild cli/ke1.ts cli/main.ts cli/await.ts cli/awaitLauncher.ts cli/queueService.ts --bundle --external:./main.js --external:./await.js --external:./awaitLauncher.js --external:./queueService.js --external:@azure/identity --external:@platformatic/kafka '--external:@opentelemetry/*' --platform=node \
-		--target=node22 --format=cjs --sourcemap --outdir=dist --log-level=warning
+# The command, and the chunks that it loads when it needs them.
+dist/ke1.js: node_modules/.stamp dist/page/page.js $(TS_SOURCES) bundle/command.ts Pulumi.yaml
+	@$(NODE) -r ts-node/register/transpile-only bundle/command.ts
 
 # The program, for the embedded engine: in one file it starts in a fraction of the time (docs/engine.md).
 PROGRAM_SOURCES := $(wildcard *.ts bundle/*.ts) package-lock.json engine/programBundle.ts

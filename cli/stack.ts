@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { Command, InvalidArgumentError } from "commander";
+import { stringify } from "yaml";
 import { UserError } from "../contract/errors";
 import { createDisplay } from "../engine/display";
 import { type OperationKind, runOperation } from "../engine/operations";
@@ -137,7 +138,7 @@ export async function operate(
         }
         await spans?.finish(outcome);
         if (kind === "up" && outcome === "succeeded" && !json && Object.keys(outputs).length > 0) {
-            const [{ stringify }, { redacted }] = await Promise.all([import("yaml"), import("../engine/values")]);
+            const { redacted } = await import("../engine/values");
             process.stdout.write(`\n${stringify(redacted(outputs), { lineWidth: 0 })}`);
         }
         if (json) {

@@ -1,8 +1,8 @@
 import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
-import { parse } from "yaml";
 import { messageOf, UserError } from "../contract/errors";
 import type { Crypter } from "./secrets";
+import { parseYaml } from "./parsedYaml";
 
 /** A Pulumi project: what `Pulumi.yaml` says. */
 export interface Project {
@@ -324,7 +324,7 @@ function qualifiedKey(project: string, key: string): string {
 function readYaml(file: string): Record<string, unknown> {
     let document: unknown;
     try {
-        document = parse(readFileSync(file, "utf8"));
+        document = parseYaml(readFileSync(file, "utf8"));
     } catch (error) {
         throw new UserError(`${file} cannot be read: ${messageOf(error).split("\n")[0] ?? ""}`);
     }

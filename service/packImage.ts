@@ -48,7 +48,7 @@ function importsOfBundles(): readonly string[] {
     const { dependencies } = JSON.parse(fs.readFileSync(path.join(root, "package.json"), "utf8")) as {
         readonly dependencies: Readonly<Record<string, string>>;
     };
-    const bundles = filesBelow("dist").map((file) => fs.readFileSync(path.join(root, file), "utf8"));
+    const bundles = bundled().map((file) => fs.readFileSync(path.join(root, file), "utf8"));
     return Object.keys(dependencies).filter((name) =>
         bundles.some((text) => ["require", "import"].some((by) => new RegExp(`\\b${by}\\("${name}[/"]`).test(text))),
     );
@@ -87,6 +87,14 @@ function closure(names: readonly string[]): readonly string[] {
     return [...found];
 }
 
+/** What is in dist/, without the chunks of earlier builds (bundle/command.ts). */
+function bundled(): readonly string[] {
+    const current = JSON.parse(fs.readFileSync(path.join(root, "dist", "chunks.json"), "utf8")) as readonly string[];
+    return filesBelow("dist").filter(
+        (file) => !/^chunk-/.test(path.basename(file)) || current.includes(path.basename(file)),
+    );
+}
+
 /** All files below a directory; of a package, not those of the packages inside it, which are listed themselves. */
 function filesBelow(directory: string): readonly string[] {
     return fs.readdirSync(path.join(root, directory), { withFileTypes: true }).flatMap((entry) => {
@@ -105,7 +113,7 @@ function main(): void {
         ...files,
         ...alsoRead,
         ...alsoReadOf.flatMap(filesBelow),
-        ...filesBelow("dist"),
+        ...bundled(),
         ...closure(needed).flatMap(filesBelow),
     ];
     const sorted = [...new Set(all)].sort();
