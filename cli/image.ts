@@ -4,8 +4,8 @@ import { UserError } from "../contract/errors";
 import { dockerPackage } from "../engine/providers/docker";
 import type { CallContext } from "../engine/providers/provider";
 import { asString } from "../engine/values";
+import { plannedBuilds } from "../source/handedPlans";
 import { planImage } from "../source/image";
-import { planBuilds } from "../source/plan";
 import { beforeOperation } from "./launch";
 import { withStackOptions } from "./projectDirectory";
 import { stackSettings } from "./settings";
@@ -19,7 +19,7 @@ export function imageCommand(): Command {
 
 async function buildImages(options: { readonly stack: string; readonly cwd: string }): Promise<void> {
     const stack = stackSettings(options.cwd, options.stack);
-    const { shared } = await beforeOperation({
+    const { shared, program } = await beforeOperation({
         kind: "up",
         stack: options.stack,
         projectDirectory: stack.projectDirectory,
@@ -32,7 +32,7 @@ async function buildImages(options: { readonly stack: string; readonly cwd: stri
         throw new UserError("imageBuilder is cluster, where `ke1 up` builds the image; `ke1 image` builds with Docker");
     }
     const provider = dockerPackage.open({}, process.env);
-    for (const plan of planBuilds(settings, stack.projectDirectory)) {
+    for (const plan of plannedBuilds(settings, stack.projectDirectory, program)) {
         const image = planImage(settings, plan);
         const context: CallContext = {
             urn: "",

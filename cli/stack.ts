@@ -10,6 +10,7 @@ import { ProgramBundle } from "../engine/programBundle";
 import { beginSecrets } from "../engine/stack";
 import { exportStack, importStack, listStacks, removeStack, stackOutputs, unlockStack } from "../engine/stackFiles";
 import { Tracing } from "../launcher/tracing";
+import type { Operation, OperationEnvironment } from "./launch";
 import { OperationSpans } from "./operationSpans";
 import { prepared } from "./prepared";
 import { withStackOptions } from "./projectDirectory";
@@ -17,12 +18,7 @@ import { withStackOptions } from "./projectDirectory";
 /** What the rest of `ke1` has to do with the engine's commands. */
 export interface StackHooks {
     /** Called before an operation; what it gives is added to the environment of the program, and of the providers. */
-    readonly beforeOperation?: (operation: {
-        readonly kind: OperationKind;
-        readonly stack: string;
-        readonly projectDirectory: string;
-        readonly configFile?: string;
-    }) => Promise<{ readonly shared: NodeJS.ProcessEnv; readonly program: NodeJS.ProcessEnv }>;
+    readonly beforeOperation?: (operation: Operation) => Promise<OperationEnvironment>;
 }
 
 export interface StackOptions {

@@ -1,11 +1,10 @@
 import * as assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import * as fs from "node:fs";
-import * as http from "node:http";
-import type { AddressInfo } from "node:net";
 import * as path from "node:path";
 
 import { type Outcome, TestProject } from "../engine/harness";
+import { Gate } from "../helpers/gate";
 import { platform, projectDirectory } from "../helpers/ke1";
 import { account, PrivateRegistry } from "../helpers/registry";
 import { TemporaryDirectory } from "../helpers/temporary";
@@ -168,22 +167,23 @@ describe("engine: images of a registry that wants a password", function () {
     describe("where the registry fails", () => {
         let failures = 0;
         let refusals = 0;
-        let proxy: http.Server;
+        let gate: Gate;
 
         before(async () => {
-            proxy = await startProxy(registry.address, (request) => {
-                const fails = request.method === "PUT" && /\/manifests\//.test(request.url ?? "") && failures > 0;
-                if (fails) {
-                    failures--;
-                    refusals++;
+            gate = await Gate.before(`http://${registry.address.replace("localhost", "127.0.0.1")}`, "127.0.0.1");
+            gate.rule = ({ method, url }) => {
+                if (method !== "PUT" || !/\/manifests\//.test(url ?? "") || failures === 0) {
+                    return undefined;
                 }
-                return fails;
-            });
+                failures--;
+                refusals++;
+                return { status: 500, code: "InternalError" };
+            };
         });
-        after(() => proxy.close());
+        after(() => gate.close());
         beforeEach(() => {
             refusals = 0;
-            project.environment.TEST_REGISTRY = `localhost:${(proxy.address() as AddressInfo).port}`;
+            project.environment.TEST_REGISTRY = `localhost:${gate.port}`;
             giveSecret(account.password);
         });
         afterEach(() => registry.forget(`${project.environment.TEST_REGISTRY}/flaky:1`));
@@ -248,24 +248,3 @@ describe("engine: images of a registry that wants a password", function () {
         assert.deepEqual(project.names(), ["image"]);
     });
 });
-
-/** Passes requests on to a registry, but for those that fail with the registry's own fault. */
-async function startProxy(registry: string, fails: (request: http.IncomingMessage) => boolean): Promise<http.Server> {
-    const [host, port] = registry.split(":");
-    const server = http.createServer((request, response) => {
-        if (fails(request)) {
-            request.resume();
-            response.writeHead(500).end();
-            return;
-        }
-        const { method, url: path, headers } = request;
-        const passed = http.request({ host, port, method, path, headers }, (answer) => {
-            response.writeHead(answer.statusCode ?? 502, answer.headers);
-            answer.pipe(response);
-        });
-        passed.once("error", () => response.destroy());
-        request.pipe(passed);
-    });
-    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-    return server;
-}
