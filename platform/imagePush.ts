@@ -2,7 +2,6 @@ import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { readFile, stat } from "node:fs/promises";
 import { request } from "node:http";
-import { pipeline } from "node:stream/promises";
 import { Readable } from "node:stream";
 
 /** An image of one layer: paths of its gzipped layer, its configuration and its manifest. */
@@ -56,8 +55,13 @@ interface Reply {
     readonly body: string;
 }
 
-/** node:http and not fetch: it streams a body of known length, and goes through no proxy. */
-async function send(
+/**
+ * node:http and not fetch: it streams a body of known length, and goes through no proxy.
+ *
+ * @param body ends after as many bytes as its header says. Only the reply tells how it went: a server that has all of them
+ * may answer and close before the body has come to its end here, which is no failure.
+ */
+export async function send(
     method: string,
     url: string,
     headers: NodeJS.Dict<string | number> = {},
@@ -65,7 +69,8 @@ async function send(
 ): Promise<Reply> {
     const outgoing = request(url, { method, headers, agent: false });
     const reply = new Promise<Reply>((resolve, reject) => {
-        outgoing.once("error", reject);
+        outgoing.on("error", reject);
+        body?.once("error", (error) => outgoing.destroy(error));
         outgoing.once("response", (response) => {
             const chunks: Buffer[] = [];
             response.on("data", (chunk: Buffer) => chunks.push(chunk));
@@ -76,8 +81,16 @@ async function send(
             });
         });
     });
-    const sent = body === undefined ? Promise.resolve(outgoing.end()) : pipeline(body, outgoing);
-    return (await Promise.all([reply, sent]))[0];
+    if (body === undefined) {
+        outgoing.end();
+    } else {
+        body.pipe(outgoing);
+    }
+    try {
+        return await reply;
+    } finally {
+        body?.destroy();
+    }
 }
 
 function expect(reply: Reply, status: number): Reply {
