@@ -110,8 +110,7 @@ unit: all ## tests without a cluster
 
 integration: all service-image ## tests on the embedded platform
 	@bin/ke1 platform up
-	@$(BIN)/mocha --config tests/mocharc.integration.json
-	@SEED=1 N=6 $(BIN)/mocha --config tests/mocharc.faults.json tests/faults/random.test.ts
+	@SEED=1 N=6 $(NODE) -r ts-node/register/transpile-only tests/harness/run.ts
 
 # CASE picks some of the fixed set; SEED makes the same random builds and faults again, and is printed with them.
 FAULTS := $(BIN)/mocha --config tests/mocharc.faults.json

@@ -115,7 +115,7 @@ describe(`${count} builds and random faults, SEED=${seed}`, () => {
             await Promise.all(builds.map(({ build }) => build.remove()));
             prepared.repository.remove();
         }
-    });
+    }).timeout(600_000);
 });
 
 function start(prepared: Prepared, { lines, bytes, exitCode }: Plan): FaultedBuild {

@@ -119,7 +119,7 @@ describe("a stream of messages for Kafka", () => {
         ["a", "b"].forEach((value) => stream.push(message(value)));
         const begun = Date.now();
         await stream.close(100);
-        assert.ok(Date.now() - begun < 1000);
+        assert.ok(Date.now() - begun < 5000);
         assert.deepEqual(counts, { sent: 0, dropped: 2, said: ["Kafka was not sent 2 messages: it was too slow"] });
         stream.push(message("late"));
         assert.equal(stream.buffered, 0);

@@ -149,7 +149,7 @@ describe("tracing", () => {
             tracing.record({ name: "lost", start: new Date(), end: new Date() });
             const begun = Date.now();
             await tracing.close(200);
-            assert.ok(Date.now() - begun < 1000);
+            assert.ok(Date.now() - begun < 5000);
         }
     });
 });

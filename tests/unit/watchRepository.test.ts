@@ -108,7 +108,7 @@ describe("a watched repository", () => {
     it("does not wait for a server that says nothing, and leaves nothing of git behind", async () => {
         const started = performance.now();
         const ended = await runGit(["-c", "alias.wait=!sleep 4242", "wait"], { directory: "/", timeoutSeconds: 0.3 });
-        assert.ok(performance.now() - started < 3000);
+        assert.ok(performance.now() - started < 10_000);
         assert.deepEqual([ended.status, ended.stderr], [1, "no answer within 0.3 s"]);
         const left = fs.readdirSync("/proc").filter((pid) => /^\d+$/.test(pid) && commandLine(pid) === "sleep 4242");
         assert.deepEqual(left, []);
