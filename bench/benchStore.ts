@@ -12,7 +12,7 @@ import type { ContainerClient } from "@azure/storage-blob";
 
 import { containerSas } from "../launcher/store";
 import { projectDirectory } from "../tests/helpers/ke1";
-import { freePort } from "../tests/helpers/tlsAzurite";
+import { freePort } from "../tests/helpers/ports";
 
 const account = "ke1bench";
 

@@ -1,8 +1,8 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import * as http from "node:http";
-import { createServer } from "node:net";
 
 import { platform } from "./ke1";
+import { freePort } from "./ports";
 import { TemporaryDirectory } from "./temporary";
 
 /** The only account of the registry. Its password has what credentials are often broken by: a colon, and more than ASCII. */
@@ -29,7 +29,7 @@ export class PrivateRegistry {
     ) {}
 
     public static async start(options: RegistryOptions = {}): Promise<PrivateRegistry> {
-        const port = await freePort();
+        const port = await freePort("127.0.0.1");
         const registry = new PrivateRegistry(`localhost:${port}`, port, options);
         try {
             await registry.run();
@@ -133,19 +133,4 @@ function docker(method: string, path: string): Promise<string> {
         });
         request.once("error", reject).end();
     });
-}
-
-/** One that is not among those that the system gives to clients. */
-async function freePort(): Promise<number> {
-    for (;;) {
-        const port = 25_000 + Math.floor(Math.random() * 7_000);
-        const isFree = await new Promise<boolean>((resolve) => {
-            const server = createServer();
-            server.once("error", () => resolve(false));
-            server.listen(port, "127.0.0.1", () => server.close(() => resolve(true)));
-        });
-        if (isFree) {
-            return port;
-        }
-    }
 }

@@ -1,11 +1,11 @@
 import type { ChildProcess } from "node:child_process";
 import { execFileSync, spawn, spawnSync } from "node:child_process";
 import * as fs from "node:fs";
-import { createServer, type AddressInfo } from "node:net";
 import * as os from "node:os";
 import * as path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 
+import { freePort } from "./ports";
 import { TemporaryDirectory } from "./temporary";
 
 /** An sshd that lets one key in, to fetch from one repository. */
@@ -76,13 +76,4 @@ export class SshGit {
         await closed;
         this.directory.remove();
     }
-}
-
-async function freePort(host: string): Promise<number> {
-    return new Promise((resolve) => {
-        const server = createServer().listen(0, host, () => {
-            const { port } = server.address() as AddressInfo;
-            server.close(() => resolve(port));
-        });
-    });
 }

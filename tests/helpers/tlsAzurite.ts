@@ -49,28 +49,6 @@ export function makeCertificate(directory: TemporaryDirectory, address: string):
     return { authority: file("authority.crt"), certificate: file("server.crt"), key: file("server.key") };
 }
 
-/** A port that nobody listens on, below those that the kernel gives to clients. */
-export async function freePort(host: string): Promise<number> {
-    for (;;) {
-        const port = 20_000 + Math.floor(Math.random() * 12_000);
-        const server = net.createServer();
-        const free = await new Promise<boolean>((resolve) => {
-            server
-                .once("error", () => {
-                    resolve(false);
-                })
-                .listen(port, host, () => {
-                    resolve(true);
-                });
-        });
-        if (free) {
-            server.close();
-            await once(server, "close");
-            return port;
-        }
-    }
-}
-
 /** Azure's emulator as Azure is: over TLS, and for tokens. It looks at their issuer, audience and time, not at roles. */
 export class TlsAzurite {
     public readonly endpoint: string;

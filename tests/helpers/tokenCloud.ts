@@ -9,7 +9,8 @@ import { kubectl, platform } from "./ke1";
 import { Roles } from "./roles";
 import type { TemporaryDirectory } from "./temporary";
 import type { ServerCertificate } from "./tlsAzurite";
-import { freePort, makeCertificate, TlsAzurite } from "./tlsAzurite";
+import { freePort } from "./ports";
+import { makeCertificate, TlsAzurite } from "./tlsAzurite";
 
 /** The part of Azure that a token goes through, on the embedded platform's bridge: a directory, roles, and a store. */
 export class TokenCloud {

@@ -4,7 +4,6 @@ import { spawn } from "node:child_process";
 import { createHash, randomBytes } from "node:crypto";
 import { once } from "node:events";
 import * as fs from "node:fs";
-import * as net from "node:net";
 import * as os from "node:os";
 import * as path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -18,6 +17,7 @@ import type { AttemptFinished, AttemptStarted, ExporterResult, Manifest } from "
 import { showLog } from "../../launcher/logs";
 import { BuildStore } from "../../launcher/store";
 import { ExporterPods } from "../helpers/exporterPods";
+import { freePort } from "../helpers/ports";
 
 const repository = path.resolve(__dirname, "../..");
 const buildTag = "0b6f5a1";
@@ -35,7 +35,7 @@ describe("the exporter's documents", function () {
     before(async () => {
         directory = fs.mkdtempSync(path.join(os.tmpdir(), "ke1-exporter-"));
         const key = randomBytes(64).toString("base64");
-        const port = await freePort();
+        const port = await freePort("127.0.0.1");
         const main = path.join(repository, "node_modules/azurite/dist/src/blob/main.js");
         azurite = spawn(
             process.execPath,
@@ -209,15 +209,6 @@ function validated(schema: string, content: string): unknown {
     const value: unknown = JSON.parse(content);
     assert.ok(validate(value), `${schema}: ${JSON.stringify(validate.errors)} in ${content}`);
     return value;
-}
-
-async function freePort(): Promise<number> {
-    const server = net.createServer().listen(0, "127.0.0.1");
-    await once(server, "listening");
-    const { port } = server.address() as net.AddressInfo;
-    server.close();
-    await once(server, "close");
-    return port;
 }
 
 async function eventually<T>(operation: () => Promise<T>): Promise<T> {
