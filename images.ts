@@ -1,9 +1,9 @@
 import * as pulumi from "@pulumi/pulumi";
 
 import { PushedImage } from "./components/pushedImage";
+import { orRunError } from "./components/runError";
 import { readSettings } from "./config";
 import { readCredentials } from "./config/credentials";
-import { UserError } from "./contract/errors";
 import { plannedBuilds } from "./source/handedPlans";
 import { planImage } from "./source/image";
 
@@ -32,12 +32,3 @@ const pushed = plans.map((plan) => {
 export = pushed.length === 1
     ? { ...pushed[0] }
     : { builds: Object.fromEntries(pushed.map((build) => [build.buildTag, build])) };
-
-/** What the user can mend is shown as one line, without a stack. */
-function orRunError<T>(read: () => T): T {
-    try {
-        return read();
-    } catch (error) {
-        throw error instanceof UserError ? new pulumi.RunError(error.message) : error;
-    }
-}

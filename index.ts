@@ -21,6 +21,7 @@ import { programsOf, readMirrorScripts } from "./components/mirrorPrograms";
 import { PullSecret } from "./components/pullSecret";
 import type * as pipelineComponents from "./components/pipeline";
 import { RepoMirror } from "./components/repoMirror";
+import { orRunError } from "./components/runError";
 import { declareDependencies } from "./components/testDependencies";
 import type { Settings } from "./config";
 import { readSettings } from "./config";
@@ -28,7 +29,6 @@ import type { AzureSettings } from "./config/azure";
 import { readCredentials } from "./config/credentials";
 import type { MirrorPlan } from "./config/mirror";
 import { planMirrors } from "./config/mirror";
-import { UserError } from "./contract/errors";
 import type * as pipelinePlans from "./pipeline/plan";
 import { plannedBuilds } from "./source/handedPlans";
 import { planImage, planToolchain } from "./source/image";
@@ -306,13 +306,4 @@ function exporterVersion(): string {
         throw new pulumi.RunError("the exporter is not built: run `make exporter`, or set exporterImage");
     }
     return createHash("sha256").update(fs.readFileSync(binary)).digest("hex").slice(0, 12);
-}
-
-/** What the user can mend is shown as one line, without a stack. */
-function orRunError<T>(read: () => T): T {
-    try {
-        return read();
-    } catch (error) {
-        throw error instanceof UserError ? new pulumi.RunError(error.message) : error;
-    }
 }

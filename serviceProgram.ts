@@ -9,6 +9,7 @@ import { ArtifactStore } from "./components/artifactStore";
 import { BuildService, serviceAccountName } from "./components/buildService";
 import { imagesOf } from "./components/images";
 import { readMirrorScripts } from "./components/mirrorPrograms";
+import { orRunError } from "./components/runError";
 import { readSettings } from "./config";
 import { readCredentials } from "./config/credentials";
 import { preparedImageBuilder } from "./config/imageBuilder";
@@ -110,13 +111,4 @@ function imageOf(
         context,
         ...(isService && settings.baseImage !== "" ? { buildArgs: { BASE_IMAGE: settings.baseImage } } : {}),
     }).reference;
-}
-
-/** What the user can mend is shown as one line, without a stack. */
-function orRunError<T>(read: () => T): T {
-    try {
-        return read();
-    } catch (error) {
-        throw error instanceof UserError ? new pulumi.RunError(error.message) : error;
-    }
 }
