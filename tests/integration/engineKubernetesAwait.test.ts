@@ -10,6 +10,8 @@ describe("engine: kubernetes objects that become ready", function () {
     afterEach(() => cluster.removeProjects());
     after(() => cluster.remove());
 
+    /** A container without a probe is ready for the moment between its start and its end, if that is when it is looked at. */
+    const neverReady = `{ readinessProbe: { exec: { command: ["false"] } } }`;
     const statusOf = (project: TestProject, name: string): Record<string, unknown> =>
         (project.resource(name).outputs?.status ?? {}) as Record<string, unknown>;
     const errorOf = ({ outcome, errors }: Outcome): string => {
@@ -46,10 +48,11 @@ describe("engine: kubernetes objects that become ready", function () {
     it("a Deployment that never does fails with the reason of its pods, is kept, and mended by the next `up`", async () => {
         const project = cluster.project(`
             const script = step === 1 ? "exit 3" : "exec sleep 1000";
-            new k8s.apps.v1.Deployment("web", deploymentOf("web", script), { customTimeouts: { create: "6s" } });
+            const probe = step === 1 ? ${neverReady} : {};
+            new k8s.apps.v1.Deployment("web", deploymentOf("web", script, probe), { customTimeouts: { create: "12s" } });
         `);
         const error = errorOf(await project.run("up"));
-        assert.match(error, /^Deployment "[^"]*\/web" was applied, but did not become ready: not ready after 6 s: /);
+        assert.match(error, /^Deployment "[^"]*\/web" was applied, but did not become ready: not ready after 12 s: /);
         assert.match(error, /0 of 1 replicas are available; MinimumReplicasUnavailable: /);
         assert.match(error, /; pod web-\S+: container main: .*ended with exit code 3 \(Error\)/);
         const { uid } = (await cluster.object("deployment", "web"))?.metadata ?? {};
@@ -63,9 +66,9 @@ describe("engine: kubernetes objects that become ready", function () {
 
     it("what did not become ready is removed by `destroy`", async () => {
         const project = cluster.project(`
-            new k8s.core.v1.Pod("pod", { metadata: named("pod"), spec: podOf("exit 7") });
+            new k8s.core.v1.Pod("pod", { metadata: named("pod"), spec: podOf("exit 7", ${neverReady}) });
             new k8s.core.v1.Pod("unpullable", {
-                metadata: annotated("unpullable", { "pulumi.com/timeoutSeconds": "4" }),
+                metadata: annotated("unpullable", { "pulumi.com/timeoutSeconds": "10" }),
                 spec: podOf("", { image: "localhost:1/nothing:here" }),
             });
         `);
@@ -78,7 +81,7 @@ describe("engine: kubernetes objects that become ready", function () {
         );
         assert.match(
             text,
-            /^Pod "[^"]*\/unpullable" was .*: not ready after 4 s: .*container main: (ErrImagePull|ImagePullBackOff)/m,
+            /^Pod "[^"]*\/unpullable" was .*: not ready after 10 s: .*container main: (ErrImagePull|ImagePullBackOff)/m,
         );
         assert.deepEqual([...project.names()].sort(), ["pod", "unpullable"]);
         succeeded(await project.run("destroy"));
@@ -135,14 +138,15 @@ describe("engine: kubernetes objects that become ready", function () {
         const project = cluster.project(`
             const script = step === 1 ? "exec sleep 1000" : "exit 3";
             const metadata = { annotations: { "pulumi.com/timeoutSeconds": "60" }, finalizers: step < 3 ? ["test.example/held"] : [] };
-            const customTimeouts = { update: "2s", delete: "1s" };
-            new k8s.apps.v1.Deployment("web", deploymentOf("web", script, { metadata }), { customTimeouts });
+            const customTimeouts = { update: "6s", delete: "1s" };
+            const probe = step === 1 ? {} : ${neverReady};
+            new k8s.apps.v1.Deployment("web", deploymentOf("web", script, { metadata, ...probe }), { customTimeouts });
         `);
         succeeded(await project.run("up"));
         project.configure({ step: 2 });
         assert.match(
             errorOf(await project.run("up")),
-            /did not become ready: not ready after 2 s: 1 of 1 replicas are available; 1 of 2 replicas are up to date; pod web-/,
+            /did not become ready: not ready after 6 s: 1 of 1 replicas are available; 1 of 2 replicas are up to date; pod web-/,
         );
         const error = errorOf(await project.run("destroy"));
         assert.match(

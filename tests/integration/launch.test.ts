@@ -353,10 +353,10 @@ describe("launching a build", () => {
     it("ends a build at its deadline, and keeps its log", async () => {
         const repository = repositoryOf(["echo going to sleep; sleep 300"]);
         const tag = repository.commit();
-        const stack = stackOf(repository.path, { deadlineSeconds: 5 });
+        const stack = stackOf(repository.path, { deadlineSeconds: 12 });
         const up = await stack.ke1(["up", "--yes"]);
         assert.equal(up.code, 1, up.stderr);
-        assert.match(up.stderr, /DeadlineExceeded: the build took longer than its deadline of 5 s/);
+        assert.match(up.stderr, /DeadlineExceeded: the build took longer than its deadline of 12 s/);
         assert.match((await stack.ke1(["logs", tag])).stdout, /going to sleep/);
     });
 

@@ -176,14 +176,14 @@ stages:
     steps:
       - { name: late, timeout: 4s, continueOnFailure: true, command: "${slow}" }
   - name: stage
-    timeout: 6s
+    timeout: 12s
     steps:
       - { name: also-late, command: "${slow}" }
       - { name: in-time, command: "true" }
   - name: siblings
     cancelSiblings: true
     steps:
-      - { name: culprit, when: always, command: "sleep 3; exit 1" }
+      - { name: culprit, when: always, command: "sleep 6; exit 1" }
       - { name: victim, when: always, command: "${slow}" }
 `);
         const up = await stack.ke1(["pipeline", "up", file]);
@@ -196,7 +196,7 @@ stages:
             culprit: "BuildFailed",
             victim: "Cancelled",
         });
-        assert.match(stepsOf(result)["also-late"]?.message ?? "", /the stage's timeout of 6 s/);
+        assert.match(stepsOf(result)["also-late"]?.message ?? "", /the stage's timeout of 12 s/);
         assert.match(stepsOf(result)["victim"]?.message ?? "", /as culprit failed/);
         for (const step of ["also-late", "victim"]) {
             assert.match(up.stderr, new RegExp(`${step} +\\| told to end`), step);
