@@ -30,7 +30,7 @@ import { readCredentials } from "./config/credentials";
 import type { MirrorPlan } from "./config/mirror";
 import { planMirrors } from "./config/mirror";
 import type * as pipelinePlans from "./pipeline/plan";
-import { plannedBuilds } from "./source/handedPlans";
+import { handedJudgement, plannedBuilds } from "./source/handedPlans";
 import { planImage, planToolchain } from "./source/image";
 import type { BuildPlan } from "./source/plan";
 import { checkedOut } from "./source/plan";
@@ -48,7 +48,8 @@ const { settings, credentials, plans, pipeline, mirrorPlan } = orRunError(() => 
     const read = readSettings(config, { project: pulumi.getProject(), stack: pulumi.getStack() });
     const planned = plannedBuilds(read, __dirname);
     const configured = readConfiguredPipeline(read, planned);
-    judgeBuilds(read, planned, configured?.plan.steps).forEach((note) => void pulumi.log.info(note));
+    const notes = handedJudgement(read, __dirname) ?? judgeBuilds(read, planned, configured?.plan.steps);
+    notes.forEach((note) => void pulumi.log.info(note));
     return {
         settings: read,
         credentials: readCredentials(config),

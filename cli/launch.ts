@@ -7,7 +7,7 @@ import { UserError } from "../contract/errors";
 import { buildsImagesOnPlatform } from "../config/imageBuilder";
 import { planMirrors } from "../config/mirror";
 import { Reader } from "../config/reader";
-import { handOver } from "../source/handedPlans";
+import { handOver, judged } from "../source/handedPlans";
 import { checkedOut, planBuilds } from "../source/plan";
 import { platformIsUp, platformUp } from "../platform";
 import { ensureImageBuilder } from "../platform/imageBuilder";
@@ -56,13 +56,15 @@ export async function beforeOperation(operation: Operation): Promise<OperationEn
     if (declares && buildsImagesOnPlatform(new Reader(stack.config))) {
         await ensureImageBuilder();
     }
+    let judgement: ReturnType<typeof judged> | undefined;
     if (builds) {
         const settings = stack.read();
         planMirrors(settings, checkedOut(plans));
         // Loaded only where there is one: the reader of definitions takes a moment.
         const pipeline = settings.pipeline === "" ? undefined : await import("../pipeline/plan");
         if (!settings.imageOnly) {
-            judgeBuilds(settings, plans, pipeline?.planPipeline(settings, plans, stack.projectDirectory).steps);
+            const { steps } = pipeline?.planPipeline(settings, plans, stack.projectDirectory) ?? {};
+            judgement = judged(settings, judgeBuilds(settings, plans, steps));
         }
     }
     plans.forEach((plan) => plan.notes.forEach((note) => process.stderr.write(`${plan.buildTag}: ${note}\n`)));
@@ -73,6 +75,8 @@ export async function beforeOperation(operation: Operation): Promise<OperationEn
             NODE_COMPILE_CACHE: getCompileCacheDir() ?? "",
             ...(platform && !process.env["DOCKER_HOST"] ? { DOCKER_HOST: platform.dockerHost } : {}),
         },
-        program: sources ? handOver({ settings: sources, projectDirectory: stack.projectDirectory, plans }) : {},
+        program: sources
+            ? handOver({ settings: sources, projectDirectory: stack.projectDirectory, plans, judged: judgement })
+            : {},
     };
 }

@@ -14,14 +14,21 @@ import { etcdVersion, isOlder, kubernetesVersion, moduleDirectory, neededGo } fr
 
 const kubernetesPrograms = ["kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kubectl"];
 
+let recipe: string | undefined;
+
 /** Where `up` puts the compiled programs: one directory for each state of the go.mod files. */
 export function binaryDirectory(settings: Settings): string {
+    // Asked for each daemon, and the same for as long as a command runs.
+    recipe ??= recipeHash();
+    return join(settings.cacheDir, `bin-${recipe.slice(0, 12)}`);
+}
+
+function recipeHash(): string {
     const hash = createHash("sha256");
     for (const file of ["go.mod", "go.sum", "etcd/go.mod", "etcd/go.sum", "pause/main.go"]) {
         hash.update(readFileSync(join(moduleDirectory(), file)));
     }
-    hash.update(JSON.stringify([linkerFlags(), process.arch]));
-    return join(settings.cacheDir, `bin-${hash.digest("hex").slice(0, 12)}`);
+    return hash.update(JSON.stringify([linkerFlags(), process.arch])).digest("hex");
 }
 
 export function binary(settings: Settings, name: string): string {

@@ -14,9 +14,13 @@ export function moduleDirectory(): string {
     }
 }
 
+let kubernetes: string | undefined;
+
 /** For example `v1.34.4`: go.mod is where it is pinned. */
 export function kubernetesVersion(): string {
-    return pinned(join(moduleDirectory(), "go.mod"), "k8s.io/kubernetes");
+    // Asked for each daemon, and the same for as long as a command runs.
+    kubernetes ??= pinned(join(moduleDirectory(), "go.mod"), "k8s.io/kubernetes");
+    return kubernetes;
 }
 
 export function etcdVersion(): string {

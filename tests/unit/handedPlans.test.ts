@@ -2,7 +2,7 @@ import * as assert from "node:assert/strict";
 
 import { readSettings, readSourceSettings } from "../../config";
 import { UserError } from "../../contract/errors";
-import { handOver, plannedBuilds } from "../../source/handedPlans";
+import { handedJudgement, handOver, judged, plannedBuilds } from "../../source/handedPlans";
 import { planBuilds } from "../../source/plan";
 import { TemporaryDirectory, TemporaryRepository } from "../helpers/temporary";
 
@@ -67,6 +67,24 @@ describe("plans that are handed over", () => {
         assert.equal(plan?.buildTag, next);
         assert.throws(() => planned(environment, { buildTags: '["absent"]' }), UserError);
         assert.notEqual(plans[0]?.buildTag, next);
+    });
+
+    it("have been judged: that is not done again for the same settings of the same project", () => {
+        const given = { kubeContext: "somewhere", registry: "r.example/x", blobEndpoint: "https://b.example" };
+        const settingsOf = (more: Readonly<Record<string, string>> = {}) =>
+            readSettings(configOf({ ...given, ...more }), { project: "ke-1-build", stack: "dev" }, {});
+        const sources = readSourceSettings(configOf(), {});
+        const plans = planBuilds(sources, project.path);
+        const judgement = judged(settingsOf(), ["a rule that only the cluster can judge"]);
+        const environment = handOver({
+            ...{ settings: sources, projectDirectory: project.path, plans },
+            judged: judgement,
+        });
+        assert.deepEqual(handedJudgement(settingsOf(), project.path, environment), judgement.notes);
+        assert.equal(handedJudgement(settingsOf({ cpuRequest: "3" }), project.path, environment), undefined);
+        assert.equal(handedJudgement(settingsOf(), `${project.path}/..`, environment), undefined);
+        assert.equal(handedJudgement(settingsOf(), project.path, handed().environment), undefined);
+        assert.equal(handedJudgement(settingsOf(), project.path, {}), undefined);
     });
 
     it("are not handed over where they are more than a variable can have", () => {
